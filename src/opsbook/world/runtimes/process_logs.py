@@ -7,20 +7,23 @@ The format, which readers (``world/telemetry/logs.py``) rely on::
     <state>/logs/ENV/SERVICE/INSTANCE.index      checkpoints of INSTANCE.log
     <state>/logs/ENV/SERVICE/INSTANCE.index.1    checkpoints of INSTANCE.log.1, and so on
 
-A checkpoint is one line ``offset epoch_seconds`` (an integer of bytes, a blank, a decimal number with 3 places, a
-newline). It says: *the bytes before `offset` were written before `epoch_seconds`*, to about one second. Offsets are
-relative to the file the index belongs to, and grow; times may jump with the wall clock. So the lines between two
-checkpoints were written between their two times. A last line without a newline is being written: leave it alone.
-A log without an index, or bytes after the last checkpoint, have the file's mtime as their latest time.
+A checkpoint is one line ``offset epoch_seconds`` (an integer of bytes, a blank, a decimal number with 3
+places, a newline). It says: *the bytes before `offset` were written before `epoch_seconds`*, to about one
+second. Offsets are relative to the file the index belongs to, and grow; times may jump with the wall clock.
+So the lines between two checkpoints were written between their two times. A last line without a newline is
+being written: leave it alone. A log without an index, or bytes after the last checkpoint, have the file's
+mtime as their latest time.
 
-Rotation, once INSTANCE.log exceeds ``max_bytes``: its bytes are copied to ``INSTANCE.log.new``; the older files move up by
-one; INSTANCE.log is truncated to 0; ``.new`` becomes ``.1``. The processes hold INSTANCE.log with O_APPEND, so its
-*inode never changes* and they go on writing at the new end. A follower therefore sees a file that became shorter
-than its position: the rest of what it was reading is in ``INSTANCE.log.1`` from that position on (it appears within
-milliseconds: try again while it is missing), after which INSTANCE.log is read from 0. Bytes written between the
-last copy and the truncation (some microseconds) are lost, as with logrotate's copytruncate.
+Rotation, once INSTANCE.log exceeds ``max_bytes``: its bytes are copied to ``INSTANCE.log.new``; the older
+files move up by one; INSTANCE.log is truncated to 0; ``.new`` becomes ``.1``. The processes hold
+INSTANCE.log with O_APPEND, so its *inode never changes* and they go on writing at the new end. A follower
+therefore sees a file that became shorter than its position: the rest of what it was reading is in
+``INSTANCE.log.1`` from that position on (it appears within milliseconds: try again while it is missing),
+after which INSTANCE.log is read from 0. Bytes written between the last copy and the truncation (some
+microseconds) are lost, as with logrotate's copytruncate.
 
 Files are 0640 and folders 0750. The logs of the last 20 ended instances of a service are kept.
+
 """
 
 from __future__ import annotations
@@ -216,7 +219,7 @@ def _shift(log: Path, keep: int) -> None:
 
 
 def _finish_rotation(log: Path, keep: int) -> None:
-    """After a crash: ``.new`` without the truncation is thrown away; after the truncation it becomes ``.1``."""
+    """After a crash: ``.new`` goes when the truncation had not happened, else it becomes ``.1``."""
     new = Path(f"{log}.new")
     if not new.exists():
         return
