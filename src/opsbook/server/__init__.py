@@ -1,1 +1,1 @@
-
+"""The server: HTTP API, background loops; the composition root."""
