@@ -1,0 +1,78 @@
+"""Current state: JSON documents by key, written in the same transaction as the events that explain them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from opsbook.journal.canonical import canonical, label, normal
+from opsbook.journal.database import Database
+from opsbook.journal.leases import check
+from opsbook.journal.model import Lease
+from opsbook.journal.schema import state
+from opsbook.journal.writer import Writer
+
+END = "\U0010ffff"
+"""Sorts after every other character: ``prefix <= key < prefix + END`` is "begins with"."""
+
+
+class State:
+    """JSON documents by key (``deployments/production/web``). A read sees every write that returned before it."""
+
+    def __init__(self, database: Database, writer: Writer) -> None:
+        self._database = database
+        self._writer = writer
+
+    def get(self, key: str) -> Any | None:
+        """The document, or None when there is none."""
+        with self._database.read() as connection:
+            found = connection.scalar(sa.select(state.c.value).where(state.c.key == key))
+        return None if found is None else json.loads(found)
+
+    def put(self, key: str, value: Any, lease: Lease | None = None) -> None:
+        """Write the document; None deletes it.
+
+        Raises:
+            Conflict: `lease` has been superseded.
+            Invalid: `value` is not JSON.
+        """
+        with self._writer.transaction() as transaction:
+            if lease is not None:
+                check(transaction.connection, lease)
+            apply(transaction.connection, {key: value})
+
+    def delete(self, key: str, lease: Lease | None = None) -> None:
+        """Delete the document, if it is there.
+
+        Raises:
+            Conflict: `lease` has been superseded.
+        """
+        self.put(key, None, lease)
+
+    def items(self, prefix: str = "") -> dict[str, Any]:
+        """All documents whose key begins with `prefix`, by key in byte order."""
+        query = sa.select(state.c.key, state.c.value).order_by(state.c.key)
+        if prefix:
+            query = query.where(state.c.key >= prefix, state.c.key < prefix + END)
+        with self._database.read() as connection:
+            return {row.key: json.loads(row.value) for row in connection.execute(query)}
+
+
+def apply(connection: sa.Connection, documents: Mapping[str, Any | None]) -> None:
+    """Put the documents, and delete those that are None, within the caller's transaction.
+
+    Raises:
+        Invalid: one is not JSON, or a key is no name.
+    """
+    for key, value in documents.items():
+        key = label(key, where="state key")  # noqa: PLW2901 # the checked one
+        if value is None:
+            connection.execute(sa.delete(state).where(state.c.key == key))
+            continue
+        text = canonical(normal(value, where=key))
+        found = connection.execute(sa.update(state).where(state.c.key == key).values(value=text))
+        if not found.rowcount:
+            connection.execute(sa.insert(state).values(key=key, value=text))
