@@ -66,10 +66,12 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stopp
         if opcode == PING:
             writer.write(frame(PONG, payload))
             continue
+        if opcode == PONG or said_goodbye:
+            continue  # after CLOSE no message may follow (RFC 6455, section 5.5.1)
         if opcode in (TEXT, BINARY):
             message, kind = b"", opcode
         message += payload
-        if final and opcode != PONG:
+        if final:
             writer.write(frame(kind, message))
         await writer.drain()
     leaving.cancel()
