@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Coroutine, Iterator
+from typing import Any
 
 from opsbook.demo.load import conversations, requests
 from opsbook.demo.load.options import Options, parse
@@ -16,8 +17,8 @@ from opsbook.demo.load.run import Run
 _TO_FINISH = 10.0  # seconds that what is under way at the end has; longer streams are abandoned, not failed
 
 
-async def run(options: Options) -> int:
-    """Load until told to stop; returns the exit code: 1 when any request failed."""
+async def run(options: Options) -> dict[str, Any]:
+    """Load until told to stop; prints a report a second and the final one, which it returns (see `Tally`)."""
     shared = Run(options)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -35,7 +36,7 @@ async def run(options: Options) -> int:
     await asyncio.gather(*clients, *background, return_exceptions=True)
     final = shared.tally.report(time.time(), final=True)
     _print(final)
-    return 1 if final["failed"] else 0
+    return final
 
 
 def _clients(shared: Run) -> Iterator[Coroutine[None, None, None]]:
@@ -76,9 +77,9 @@ async def _obey(shared: Run) -> None:
     shared.stopping.set()
 
 
-def _print(report: dict[str, object]) -> None:
+def _print(report: dict[str, Any]) -> None:
     print(json.dumps(report, separators=(",", ":")), flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(run(parse())))
+    sys.exit(1 if asyncio.run(run(parse()))["failed"] else 0)
