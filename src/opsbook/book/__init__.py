@@ -1,1 +1,54 @@
+"""What should be: handbook files to frozen objects, or errors with their file and line. Pure; knows nobody.
 
+The names below are the room's public face. They are imported when first used: reading a handbook needs pydantic, and
+`opsbook --version` should not.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from opsbook.book.cover import Channel, Contact, Cover
+    from opsbook.book.dependencies import dependency_order
+    from opsbook.book.comparison import Difference, differences
+    from opsbook.book.effective import EffectiveService, Route
+    from opsbook.book.environment import Entry, Environment, Placement, Protect
+    from opsbook.book.files import Files, FolderFiles, TextFiles
+    from opsbook.book.keeper import BookKeeper, Change
+    from opsbook.book.loading import load, load_or_problems
+    from opsbook.book.model import Book
+    from opsbook.book.templates import Placeholder, fill, placeholders
+    from opsbook.book.problems import HandbookError, Problem
+    from opsbook.book.quantities import CountOrShare
+    from opsbook.book.schema import schemas
+    from opsbook.book.service import Health, Metrics, Resources, RouteSpec, Run, Service, Source
+    from opsbook.book.strategy import AnalysisRule, CanaryStep, CrashLoop, Strategy
+    from opsbook.book.write_back import plan_version_change, set_value
+
+_HOMES = {
+    "cover": ("Channel", "Contact", "Cover"),
+    "dependencies": ("dependency_order",),
+    "comparison": ("Difference", "differences"),
+    "effective": ("EffectiveService", "Route"),
+    "environment": ("Entry", "Environment", "Placement", "Protect"),
+    "files": ("Files", "FolderFiles", "TextFiles"),
+    "keeper": ("BookKeeper", "Change"),
+    "loading": ("load", "load_or_problems"),
+    "model": ("Book",),
+    "templates": ("Placeholder", "fill", "placeholders"),
+    "problems": ("HandbookError", "Problem"),
+    "quantities": ("CountOrShare",),
+    "schema": ("schemas",),
+    "service": ("Health", "Metrics", "Resources", "RouteSpec", "Run", "Service", "Source"),
+    "strategy": ("AnalysisRule", "CanaryStep", "CrashLoop", "Strategy"),
+    "write_back": ("plan_version_change", "set_value"),
+}
+_MODULES = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,0 +1,85 @@
+"""What `opsbook.yaml` says: whose handbook it is and how people are reached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from opsbook.book.fields import Name, OrEmpty, Part, Seconds, Template, _text, expected, wrong
+from opsbook.book.templates import placeholders
+
+
+def _timezone(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            expected("a time zone such as Europe/Berlin")
+    return value
+
+
+def _channel_url(value: Any) -> Any:
+    if isinstance(value, str):
+        if "://" not in value:
+            expected("a URL such as slack://{secret:slack}/#ops or mailto://user@example.com")
+        if any(placeholder.kind != "secret" for placeholder in placeholders(value)):
+            wrong("only {secret:NAME} has a meaning in a channel")
+    return value
+
+
+class Contact(Part):
+    """A person, or with members a team."""
+
+    name: str | None = Field(None, description="What people call them.", examples=["Alice"])
+    email: (
+        Annotated[str, _text(r"[^@\s]+@[^@\s]+\.[^@\s]+|[^@\s]+@localhost", "an e-mail address")] | None
+    ) = Field(None, examples=["alice@example.com"])
+    phone: (
+        Annotated[str, _text(r"\+[0-9][0-9 ()-]{4,24}", "a phone number such as +49 30 1234567")] | None
+    ) = Field(None, description="With its country code, quoted.", examples=["+49 30 1234567"])
+    channel: Name | None = Field(
+        None, description="A channel of this file that reaches them.", examples=["ops-alerts"]
+    )
+    timezone: Annotated[str, BeforeValidator(_timezone)] | None = Field(None, examples=["Europe/Berlin"])
+    members: tuple[Name, ...] = Field((), description="A team's contacts.", examples=[["alice"]])
+
+    @model_validator(mode="after")
+    def _person_or_team(self) -> Self:
+        if self.members and (self.timezone or self.phone):
+            wrong("a team with members has no phone and no timezone of its own", "give them to a member")
+        return self
+
+
+class Channel(Part):
+    """Where messages go."""
+
+    url: Annotated[Template, BeforeValidator(_channel_url)] = Field(
+        description="An Apprise URL; {secret:NAME} is filled in when a message is sent.",
+        examples=["slack://{secret:slack}/#ops-alerts"],
+    )
+
+
+class Cover(Part):
+    """`opsbook.yaml`: the one file that a handbook must have."""
+
+    name: Name = Field(description="What the handbook is of.", examples=["shop"])
+    owner: Name | None = Field(
+        None, description="Who answers for what has no owner of its own.", examples=["team-shop"]
+    )
+    contacts: Annotated[Mapping[Name, Annotated[Contact, OrEmpty]], OrEmpty] = Field(
+        default={}, description="People and teams.", examples=[{"alice": {"email": "alice@example.com"}}]
+    )
+    channels: Annotated[Mapping[Name, Channel], OrEmpty] = Field(
+        default={},
+        description="Where messages go.",
+        examples=[{"ops-alerts": {"url": "slack://{secret:slack}/#ops-alerts"}}],
+    )
+    review: Seconds | None = Field(
+        None, description="How often a page is read again, where it does not say so itself.", examples=["90d"]
+    )
+    write_back: bool = Field(
+        True, description="opsbook writes back what people would forget, such as the version that runs."
+    )

@@ -1,0 +1,46 @@
+"""What was read from the files and is valid by itself, before it is known to hold together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from opsbook.book.cover import Cover
+from opsbook.book.document import Document, Node
+from opsbook.book.effective import EffectiveService
+from opsbook.book.environment import Environment
+from opsbook.book.service import Service
+from opsbook.book.strategy import Strategy
+
+COVER = "opsbook.yaml"
+STRATEGIES = "deployment/strategies.yaml"
+
+
+def service_file(name: str) -> str:
+    return f"services/{name}.yaml"
+
+
+def environment_file(name: str) -> str:
+    return f"environments/{name}.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The valid parts by name, and the names that are written somewhere, valid or not.
+
+    A reference to a part that is itself broken is not called dangling: one mistake, one problem.
+    """
+
+    documents: Mapping[str, Document]
+    cover: Cover | None
+    services: Mapping[str, Service]
+    environments: Mapping[str, Environment]
+    strategies: Mapping[str, Strategy]
+    placed: Mapping[str, Mapping[str, EffectiveService]]
+    service_names: frozenset[str]
+    environment_names: frozenset[str]
+    strategy_names: frozenset[str] | None  # None: the file is broken, so anything may be there
+
+    def document(self, file: str) -> Document:
+        """The document of `file`; an empty one when it is not written."""
+        return self.documents.get(file) or Document(file, Node("mapping", 1, {}))

@@ -1,0 +1,209 @@
+"""The types that fields of the models have: checked once, and described once for the JSON Schemas and the reference.
+
+Each refuses with what it expected; what was found instead, and where, is added by `opsbook.book.validation`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, NoReturn, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from opsbook.book import quantities
+from opsbook.book.templates import KNOWN, placeholders
+from opsbook.book.scalars import quoted
+
+
+class Part(BaseModel):
+    """A piece of a handbook: frozen, and without keys that nobody reads."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+P = TypeVar("P", bound=Part)
+
+
+def merged(base: P, override: P | None) -> P:
+    """`base` with every key that `override` writes."""
+    if override is None:
+        return base
+    return base.model_copy(update={name: getattr(override, name) for name in override.model_fields_set})
+
+
+def expected(what: str, hint: str = "") -> NoReturn:
+    """Refuse a value: `what` completes "expected ..."."""
+    raise PydanticCustomError("expected", "{what}", {"what": what, "hint": hint})
+
+
+def wrong(message: str, hint: str = "", *, at: tuple[str | int, ...] = ()) -> NoReturn:
+    """Refuse a combination: `message` is the whole sentence, `at` the key below the model that it is about."""
+    raise PydanticCustomError("wrong", "{message}", {"message": message, "hint": hint, "at": at})
+
+
+def _parsed(
+    parse: Callable[[str], Any], what: str, unit: str = "", *, numbers: tuple[type, ...] = ()
+) -> BeforeValidator:
+    """A validator that parses strings; a bare number is refused with the unit it may have meant."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, numbers) and not isinstance(value, bool):
+            value = str(value)
+        if isinstance(value, int | float) and not isinstance(value, bool) and unit:
+            expected(what, f"write {value}{unit}")
+        if not isinstance(value, str):
+            expected(what)
+        try:
+            return parse(value)
+        except ValueError:
+            expected(what)
+
+    return BeforeValidator(check)
+
+
+def _text(pattern: str, what: str, hint: Callable[[str], str] = lambda _: "") -> Any:
+    compiled = re.compile(pattern)
+
+    def check(value: Any) -> Any:
+        if isinstance(value, str) and not compiled.fullmatch(value):
+            expected(what, hint(value))
+        return value
+
+    return BeforeValidator(check)
+
+
+def _schema(kind: str | list[str], description: str, *examples: Any, **more: Any) -> WithJsonSchema:
+    return WithJsonSchema({"type": kind, "description": description, "examples": list(examples), **more})
+
+
+def _as_name(value: str) -> str:
+    name = re.sub(r"[^a-z0-9]+", "-", value.lower()).strip("-")[:41]
+    return f'write "{name}"' if re.fullmatch(NAME_PATTERN, name) else ""
+
+
+NAME_PATTERN = r"[a-z][a-z0-9-]{0,40}"
+NAME = "a name of lower-case letters, digits and dashes, beginning with a letter, at most 41 long"
+
+Name = Annotated[
+    str, _text(NAME_PATTERN, NAME, _as_name), Field(json_schema_extra={"pattern": f"^{NAME_PATTERN}$"})
+]
+
+Seconds = Annotated[
+    float,
+    _parsed(quantities.duration, quantities.DURATION, "s"),
+    _schema("string", quantities.DURATION, "500ms", "30s", "1h30m"),
+]
+Bytes = Annotated[
+    int,
+    _parsed(quantities.size, quantities.SIZE, "Mi"),
+    _schema("string", quantities.SIZE, "256Mi", "1GiB", "500M"),
+]
+Ratio = Annotated[
+    float,
+    _parsed(quantities.percentage, quantities.PERCENTAGE, "%"),
+    _schema("string", quantities.PERCENTAGE, "1%", "10%", "0.5%"),
+]
+Cores = Annotated[
+    float,
+    _parsed(quantities.cpu, quantities.CPU, numbers=(int, float)),
+    _schema(["string", "number"], quantities.CPU, "500m", 2, 1.5),
+]
+
+
+def _count_or_share(value: Any) -> quantities.CountOrShare:
+    if not isinstance(value, int | str) or isinstance(value, bool):
+        expected(quantities.COUNT_OR_SHARE)
+    try:
+        return quantities.count_or_share(value)
+    except ValueError:
+        expected(quantities.COUNT_OR_SHARE)
+
+
+CountOrShare = Annotated[
+    quantities.CountOrShare,
+    BeforeValidator(_count_or_share),
+    _schema(["integer", "string"], quantities.COUNT_OR_SHARE, 1, "25%"),
+]
+
+
+def _seconds_or_none(value: Any) -> float | None:
+    if value == "none":
+        return None
+    try:
+        return quantities.duration(value)
+    except (ValueError, TypeError):
+        hint = f"write {value}s" if isinstance(value, int | float) and not isinstance(value, bool) else ""
+        expected(f'{quantities.DURATION}, or "none"', hint)
+
+
+SecondsOrNone = Annotated[
+    float | None,
+    BeforeValidator(_seconds_or_none),
+    _schema("string", f'{quantities.DURATION}, or "none" for streams without an end', "15s", "none"),
+]
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+UrlPath = Annotated[
+    str,
+    _text(
+        r"/[^\s?#{}]*",
+        "a path that begins with /",
+        lambda v: "" if v.startswith("/") else f"write {quoted('/' + v)}",
+    ),
+]
+ProbePath = Annotated[str, _text(r"/[^\s#{}]*", "a path that begins with /")]
+Host = Annotated[
+    str,
+    _text(
+        r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*",
+        "a host name such as shop.example.com, without a scheme, a port or a wildcard",
+    ),
+]
+ListenAddress = Annotated[
+    str, _text(r"[0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9a-fA-F:]*:[0-9a-fA-F:]+", "an IP address such as 127.0.0.1")
+]
+Version = Annotated[
+    str,
+    _text(r"[A-Za-z0-9][A-Za-z0-9._/+@:-]{0,127}", "a version, a git reference or a digest, without spaces"),
+]
+Image = Annotated[
+    str, _text(r"[a-z0-9][A-Za-z0-9._/:@-]{0,254}", "an image such as registry.example.com/shop/web")
+]
+User = Annotated[str, _text(r"[a-z_][a-z0-9_-]{0,31}|[0-9]{1,9}", "a user name")]
+Line = Annotated[str, _text(r"[^\r\n]+", "one line of text")]
+VariableName = Annotated[
+    str, _text(r"[A-Za-z_][A-Za-z0-9_]*", "a variable name of letters, digits and underscores")
+]
+
+
+def _with_placeholders(value: Any) -> Any:
+    if isinstance(value, str):
+        if "\0" in value:
+            expected("text without NUL characters")
+        try:
+            for _ in placeholders(value):
+                pass
+        except ValueError as error:
+            brace = str(error)
+            doubled = brace.replace("{", "{{").replace("}", "}}")
+            wrong(f"{brace} is no placeholder; expected {KNOWN}", f"for braces as they are write {doubled}")
+    return value
+
+
+Template = Annotated[str, BeforeValidator(_with_placeholders)]
+"""Text that may hold placeholders."""
+
+
+def _nothing_is_empty(value: Any) -> Any:
+    """``web:`` with nothing after it means an empty mapping, as people write it."""
+    return {} if value is None else value
+
+
+OrEmpty = BeforeValidator(_nothing_is_empty)
+
+Variables = Annotated[Mapping[VariableName, Template], OrEmpty]
+Command = Annotated[tuple[Template, ...], Field(min_length=1)]
+PlainCommand = Annotated[tuple[str, ...], Field(min_length=1)]

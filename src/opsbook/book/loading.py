@@ -1,0 +1,193 @@
+"""From files to a book: read each file, validate it, then see whether all of it holds together."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from pydantic_core import PydanticCustomError
+
+from opsbook.book.advice import advice
+from opsbook.book.conflicts import conflicts
+from opsbook.book.cover import Cover
+from opsbook.book.dependencies import levels
+from opsbook.book.document import Document, parse
+from opsbook.book.draft import COVER, STRATEGIES, Draft
+from opsbook.book.effective import resolve
+from opsbook.book.environment import Environment
+from opsbook.book.fields import Part
+from opsbook.book.files import Files
+from opsbook.book.layout import unknown_files
+from opsbook.book.model import Book
+from opsbook.book.problems import HandbookError, Problem, in_order
+from opsbook.book.references import dangling
+from opsbook.book.service import Service
+from opsbook.book.strategy import BUILT_IN, StrategiesFile, Strategy
+from opsbook.book.validation import refused, validate
+from opsbook.errors import OpsbookError
+
+M = TypeVar("M", bound=Part)
+
+
+def load(files: Files, *, today: date | None = None) -> Book:
+    """Read a handbook.
+
+    Args:
+        today: the date against which reviews of pages are due; None leaves that check out.
+
+    Raises:
+        HandbookError: it has errors; `problems` has all of them. Warnings are in `Book.warnings`.
+        OpsbookError: the place of the files does not exist.
+    """
+    book, problems = load_or_problems(files, today=today)
+    if book is None:
+        raise HandbookError((p for p in problems if p.severity == "error"), where=files.where)
+    return book
+
+
+def load_or_problems(files: Files, *, today: date | None = None) -> tuple[Book | None, tuple[Problem, ...]]:
+    """The book, or None when there are errors; and all errors and warnings in order.
+
+    Raises:
+        OpsbookError: the place of the files does not exist.
+    """
+    paths = files.paths()
+    reading = _Reading(files)
+    reading.problems += unknown_files(paths)
+    draft = reading.draft(paths)
+    reading.problems += dangling(draft)
+    reading.problems += conflicts(draft)
+    texts = reading.texts(paths)
+    reading.problems += advice(draft, texts, frozenset(paths), today)
+    problems = in_order(reading.problems)
+    if draft.cover is None or any(problem.severity == "error" for problem in problems):
+        return None, problems
+    return _book(files, draft, draft.cover, problems), problems
+
+
+def _book(files: Files, draft: Draft, cover: Cover, warnings: tuple[Problem, ...]) -> Book:
+    before = {n: [e.promote_from] if e.promote_from else [] for n, e in draft.environments.items()}
+    order = [name for level in levels(before) for name in level]
+    return Book(
+        name=cover.name,
+        owner=cover.owner,
+        contacts=MappingProxyType(dict(cover.contacts)),
+        channels=MappingProxyType(dict(cover.channels)),
+        review=cover.review,
+        services=MappingProxyType(dict(draft.services)),
+        environments=MappingProxyType({name: draft.environments[name] for name in order}),
+        strategies=MappingProxyType(dict(draft.strategies)),
+        write_back=cover.write_back,
+        digest=_digest({file: document.data for file, document in draft.documents.items()}),
+        where=files.where,
+        commit=files.commit,
+        placed=MappingProxyType(dict(draft.placed)),
+        warnings=warnings,
+    )
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(slots=True)
+class _Reading:
+    files: Files
+    problems: list[Problem] = field(default_factory=list)
+    documents: dict[str, Document] = field(default_factory=dict)
+
+    def draft(self, paths: tuple[str, ...]) -> Draft:
+        service_files = _definitions(paths, "services")
+        environment_files = _definitions(paths, "environments")
+        cover = self._model(COVER, Cover) if COVER in paths else None
+        services = self._named(service_files, Service, "service")
+        environments = self._named(environment_files, Environment, "environment")
+        strategies, whole = self._strategies(STRATEGIES in paths)
+        return Draft(
+            documents=self.documents,
+            cover=cover,
+            services=services,
+            environments=environments,
+            strategies=strategies,
+            placed={name: resolve(place, services, strategies) for name, place in environments.items()},
+            service_names=frozenset(service_files),
+            environment_names=frozenset(environment_files),
+            strategy_names=frozenset(strategies) if whole else None,
+        )
+
+    def texts(self, paths: tuple[str, ...]) -> dict[str, str]:
+        """Pages, and what recovery says; a page that is no text is not a page."""
+        texts: dict[str, str] = {}
+        for path in paths:
+            if path.endswith(".md") or (path.startswith("recovery/") and path.endswith(".yaml")):
+                content = self._read(path)
+                if content is not None:
+                    texts[path] = content.decode(errors="replace")
+        return texts
+
+    def _named(self, files: Mapping[str, str], model: type[M], key: str) -> dict[str, M]:
+        found: dict[str, M] = {}
+        for stem, file in files.items():
+            part = self._model(file, model)
+            if part is None:
+                continue
+            name = getattr(part, key)
+            if name != stem:
+                self.problems.append(
+                    self.documents[file].problem(
+                        (key,), f'expected the file\'s name "{stem}", got "{name}"',
+                        f"write {key}: {stem}, or rename the file to {name}.yaml",
+                    )
+                )  # fmt: skip
+                part = part.model_copy(update={key: stem})
+            found[stem] = part
+        return found
+
+    def _strategies(self, written: bool) -> tuple[dict[str, Strategy], bool]:
+        """The strategies, the built-in ones first, and whether those of the file are all there."""
+        strategies = dict(BUILT_IN)
+        if not written:
+            return strategies, True
+        part = self._model(STRATEGIES, StrategiesFile)
+        if part is None:
+            return strategies, False
+        whole = True
+        for name, spec in part.strategies.items():
+            try:
+                strategies[name] = spec.resolved(name)
+            except PydanticCustomError as error:
+                self.problems.append(refused(self.documents[STRATEGIES], ("strategies", name), error))
+                whole = False
+        return strategies, whole
+
+    def _model(self, file: str, model: type[M]) -> M | None:
+        content = self._read(file)
+        if content is None:
+            return None
+        document, problems = parse(file, content)
+        self.problems += problems
+        if document is None:
+            return None
+        self.documents[file] = document
+        part, refusals = validate(document, model)
+        self.problems += refusals
+        return part
+
+    def _read(self, file: str) -> bytes | None:
+        try:
+            return self.files.read(file)
+        except OpsbookError as error:
+            self.problems.append(Problem(file, 0, "", error.message, error.hint))
+            return None
+
+
+def _definitions(paths: tuple[str, ...], folder: str) -> dict[str, str]:
+    """The files of one folder by stem."""
+    inside = (path for path in paths if path.startswith(f"{folder}/") and path.count("/") == 1)
+    return {path.partition("/")[2][:-5]: path for path in inside if path.endswith(".yaml")}

@@ -1,0 +1,89 @@
+"""The book: what should be, read at one moment and known to hold together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from opsbook.book.cover import Channel, Contact
+from opsbook.book.effective import EffectiveService
+from opsbook.book.environment import Environment
+from opsbook.book.problems import Problem, did_you_mean
+from opsbook.book.service import Service
+from opsbook.book.strategy import Strategy
+from opsbook.errors import NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """A handbook without errors.
+
+    `environments` are in promotion order, the other mappings by name. `strategies` has the built-in ones too.
+    `review` is in seconds. `digest` is the SHA-256 of what the files say, whatever their comments and layout.
+    """
+
+    name: str
+    owner: str | None
+    contacts: Mapping[str, Contact]
+    channels: Mapping[str, Channel]
+    review: float | None
+    services: Mapping[str, Service]
+    environments: Mapping[str, Environment]
+    strategies: Mapping[str, Strategy]
+    write_back: bool
+    digest: str
+    where: str
+    commit: str
+    placed: Mapping[str, Mapping[str, EffectiveService]] = field(repr=False)  # environment, service
+    warnings: tuple[Problem, ...] = ()
+
+    def service(self, name: str) -> Service:
+        """Raises NotFound with the nearest name."""
+        if name not in self.services:
+            raise NotFound(f"no service {name}", hint=did_you_mean(name, self.services), where=self.where)
+        return self.services[name]
+
+    def environment(self, name: str) -> Environment:
+        """Raises NotFound with the nearest name."""
+        if name not in self.environments:
+            raise NotFound(
+                f"no environment {name}", hint=did_you_mean(name, self.environments), where=self.where
+            )
+        return self.environments[name]
+
+    def effective(self, environment: str, service: str) -> EffectiveService:
+        """The service as it is in the environment. Raises NotFound when either is unknown, or it is not in it."""
+        placed = self.effective_services(environment)
+        if service not in placed:
+            self.service(service)
+            raise NotFound(
+                f"{service} is not in {environment}",
+                hint=f"add it under services: of environments/{environment}.yaml",
+                where=self.where,
+            )
+        return placed[service]
+
+    def effective_services(self, environment: str) -> Mapping[str, EffectiveService]:
+        """Every service of the environment, by name. Raises NotFound when it is unknown."""
+        self.environment(environment)
+        return self.placed[environment]
+
+    def people(self, contact: str) -> frozenset[str]:
+        """The contacts that are people behind a contact: itself, or a team's members and theirs."""
+        return people(contact, self.contacts)
+
+
+def people(contact: str, contacts: Mapping[str, Contact]) -> frozenset[str]:
+    """The people behind `contact`; unknown names are left out and circles do no harm."""
+    found: set[str] = set()
+    waiting, seen = [contact], set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name not in contacts:
+            continue
+        seen.add(name)
+        members = contacts[name].members
+        if not members:
+            found.add(name)
+        waiting += members
+    return frozenset(found)

@@ -1,0 +1,117 @@
+"""Names that stand for something elsewhere in the handbook: each must be there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from opsbook.book.dependencies import find_cycle
+from opsbook.book.document import Document, Loc
+from opsbook.book.draft import COVER, Draft, environment_file, service_file
+from opsbook.book.templates import placeholders
+from opsbook.book.problems import Problem, did_you_mean
+from opsbook.book.service import Service
+
+
+def dangling(draft: Draft) -> Iterator[Problem]:
+    """Every reference to nothing, and every circle of references."""
+    yield from _contacts(draft)
+    for name, service in draft.services.items():
+        document = draft.document(service_file(name))
+        yield from _owner(draft, document, service.owner)
+        for index, needed in enumerate(service.depends_on):
+            yield from _known(document, ("depends_on", index), "service", needed, draft.service_names)
+        yield from _urls(draft, document, service)
+    yield from _dependency_circle(draft)
+    yield from _environments(draft)
+
+
+def _known(document: Document, loc: Loc, what: str, name: str, known: Iterable[str]) -> Iterator[Problem]:
+    if name not in known:
+        yield document.problem(loc, f'no {what} is called "{name}"', did_you_mean(name, known))
+
+
+def _owner(draft: Draft, document: Document, owner: str | None) -> Iterator[Problem]:
+    """Without any contacts an owner is only a name, which `advice` mentions; with contacts it must be one."""
+    if owner is not None and draft.cover is not None and draft.cover.contacts:
+        yield from _known(document, ("owner",), "contact", owner, draft.cover.contacts)
+
+
+def _contacts(draft: Draft) -> Iterator[Problem]:
+    if draft.cover is None:
+        return
+    document = draft.document(COVER)
+    yield from _owner(draft, document, draft.cover.owner)
+    for name, contact in draft.cover.contacts.items():
+        for index, member in enumerate(contact.members):
+            yield from _known(
+                document, ("contacts", name, "members", index), "contact", member, draft.cover.contacts
+            )
+        if contact.channel is not None:
+            yield from _known(
+                document, ("contacts", name, "channel"), "channel", contact.channel, draft.cover.channels
+            )
+    circle = find_cycle({name: contact.members for name, contact in draft.cover.contacts.items()})
+    if circle:
+        yield document.problem(
+            ("contacts", circle[0], "members"), f"teams are members of each other: {' → '.join(circle)}"
+        )
+
+
+def _urls(draft: Draft, document: Document, service: Service) -> Iterator[Problem]:
+    for loc, text in templates(service):
+        for placeholder in placeholders(text):
+            if placeholder.kind == "port" and service.run.port is None:
+                yield document.problem(
+                    loc, "{port} is used, and the service has no port", "port: http under run"
+                )
+            if placeholder.kind != "url":
+                continue
+            yield from _known(document, loc, "service", placeholder.name, draft.service_names)
+            target = draft.services.get(placeholder.name)
+            if target is not None and target.run.port is None:
+                yield document.problem(loc, f"{placeholder.name} has no port, so it has no URL")
+
+
+def templates(service: Service) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Every text of a service that may hold placeholders, with its place."""
+    for index, word in enumerate(service.run.command or ()):
+        yield ("run", "command", index), word
+    for variable, value in service.run.env.items():
+        yield ("run", "env", variable), value
+
+
+def _dependency_circle(draft: Draft) -> Iterator[Problem]:
+    circle = find_cycle({name: service.depends_on for name, service in draft.services.items()})
+    if circle:
+        document = draft.document(service_file(circle[0]))
+        yield document.problem(
+            ("depends_on",), f"services depend on each other in a circle: {' → '.join(circle)}"
+        )
+
+
+def _environments(draft: Draft) -> Iterator[Problem]:
+    for name, environment in draft.environments.items():
+        document = draft.document(environment_file(name))
+        for service, place in environment.services.items():
+            yield from _known(document, ("services", service), "service", service, draft.service_names)
+            if place.strategy is not None and draft.strategy_names is not None:
+                loc = ("services", service, "strategy")
+                yield from _known(document, loc, "strategy", place.strategy, draft.strategy_names)
+        if environment.promote_from is not None:
+            others = draft.environment_names - {name}
+            yield from _known(
+                document, ("promote_from",), "other environment", environment.promote_from, others
+            )
+        if environment.protect is not None and draft.cover is not None:
+            for index, approver in enumerate(environment.protect.approvers):
+                loc = ("protect", "approvers", index)
+                yield from _known(document, loc, "contact", approver, draft.cover.contacts)
+    graph = {
+        name: [e.promote_from] if e.promote_from and e.promote_from != name else []
+        for name, e in draft.environments.items()
+    }
+    circle = find_cycle(graph)
+    if circle:
+        yield draft.document(environment_file(circle[0])).problem(
+            ("promote_from",), f"environments promote from each other in a circle: {' → '.join(circle)}"
+        )

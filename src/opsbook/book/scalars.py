@@ -1,0 +1,108 @@
+"""What an unquoted word in a handbook means: YAML 1.2's core rules, and a refusal where YAML 1.1 guesses.
+
+The rules are those of YAML 1.2.2, 10.3.2. The refusals are the words which a YAML 1.1 reader (most tools still are)
+would read as something else, so that one file never means two things.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+Scalar = str | int | float | bool | None
+
+NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+TRUE = frozenset({"true", "True", "TRUE"})
+FALSE = frozenset({"false", "False", "FALSE"})
+YAML_1_1_BOOLEANS = frozenset(
+    form for word in ("yes", "no", "on", "off") for form in (word, word.title(), word.upper())
+)
+
+# A word that begins with none of these is text under every version of YAML.
+_MAY_BE_SPECIAL = frozenset("0123456789+-.~nNtTfFyYoO=<")
+
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_SPECIAL_FLOAT = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_OCTAL = re.compile(r"[-+]?0[0-9_]+")
+_UNDERSCORED = re.compile(r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*(\.[0-9_]*)?)")
+_SEXAGESIMAL = re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
+_DATE = re.compile(
+    r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt \t]+[0-9]{1,2}:[0-9]{2}:[0-9]{2}(\.[0-9]*)?[ \t]*(Z|[-+][0-9:]+)?)?"
+)
+_LONGEST_NUMBER = 24  # digits; beyond it no field of a handbook has a meaning
+
+
+class Guess(Exception):  # noqa: N818 - not a failure of ours: a word with two readings
+    """An unquoted word that YAML 1.1 reads differently; the message says as what."""
+
+
+def plain(text: str) -> Scalar:  # noqa: PLR0911 - one line a rule
+    """The value of an unquoted word.
+
+    Raises:
+        Guess: the word means different things to different YAML readers, or is no finite number.
+    """
+    if not text or text[0] in _MAY_BE_SPECIAL:
+        if text in NULLS:
+            return None
+        if text in TRUE:
+            return True
+        if text in FALSE:
+            return False
+        if len(text) <= _LONGEST_NUMBER:
+            if _INTEGER.fullmatch(text):
+                return int(text)
+            if _BASED.fullmatch(text):
+                return int(text, 0)
+        _refuse_guesses(text)
+        if _FLOAT.fullmatch(text):
+            return _finite(text)
+    return text
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number) or len(text) > _LONGEST_NUMBER:
+        raise Guess(f"{shorten(text)} is too large or too long for a number")
+    return number
+
+
+def _refuse_guesses(text: str) -> None:
+    if text in YAML_1_1_BOOLEANS:
+        raise Guess(f"{text} is read as {'true' if text.lower() in {'yes', 'on'} else 'false'} by many tools")
+    if _SPECIAL_FLOAT.fullmatch(text):
+        raise Guess(f"{text} is not a finite number")
+    if _OCTAL.fullmatch(text):
+        raise Guess(f"{shorten(text)} is read as an octal number by many tools")
+    if _SEXAGESIMAL.fullmatch(text):
+        raise Guess(f"{shorten(text)} is read as a number of base 60 by many tools")
+    if _DATE.fullmatch(text):
+        raise Guess(f"{shorten(text)} is read as a date by many tools")
+    if "_" in text and _UNDERSCORED.fullmatch(text):
+        raise Guess(f"{shorten(text)} is read as a number without its underscores by many tools")
+    if text in {"<<", "="}:
+        raise Guess(f"{text} is not part of the format")
+
+
+def shorten(text: str, limit: int = 40) -> str:
+    """`text` on one line, cut to `limit` characters, so that an error stays readable."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def quoted(text: str) -> str:
+    """`text` in double quotes as YAML reads them, on one line."""
+    escaped = "".join(_escape(character) for character in text)
+    return f'"{escaped}"'
+
+
+def _escape(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    if character.isprintable():
+        return character
+    named = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\0": "\\0"}.get(character)
+    code = ord(character)
+    return named or (f"\\u{code:04X}" if code <= 0xFFFF else f"\\U{code:08X}")
