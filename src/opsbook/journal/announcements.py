@@ -1,4 +1,4 @@
-"""Telling those who wait in this process about what was just committed, in order, without hurting the writer."""
+"""Telling those who wait in this process what was just committed, in order, without hurting the writer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Announcements:
         self._delivering = False
 
     def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
-        """Call `callback` for each event from now on. Returns a function that ends it (calling it twice is fine)."""
+        """Call `callback` for each event from now on. Returns a function that ends it; twice is fine."""
         with self._news:
             self._subscribers.append(callback)
 
@@ -36,7 +36,7 @@ class Announcements:
         return unsubscribe
 
     def queue(self, events: Iterable[Event]) -> None:
-        """Line up committed events. The caller still has the writers' turn, so the order is that of the ids."""
+        """Line up committed events. The caller still has the writers' turn: the order is that of the ids."""
         with self._news:
             for event in events:
                 self._queue.append(event)
@@ -46,8 +46,8 @@ class Announcements:
     def deliver(self) -> None:
         """Hand the queued events to the subscribers.
 
-        One thread delivers at a time and takes what others queue meanwhile; a callback may append, its event comes
-        next in line.
+        One thread delivers at a time and takes what others queue meanwhile; a callback may append, its event
+        comes next in line.
         """
         while True:
             with self._news:

@@ -1,7 +1,7 @@
 """One spelling for each JSON value, so that a hash of it means something.
 
-Canonical is: UTF-8, keys sorted by code point, no spaces, no escapes but those JSON requires, no NaN or infinity,
-numbers as Python spells them (the shortest text that reads back as the same float).
+Canonical is: UTF-8, keys sorted by code point, no spaces, no escapes but those JSON requires, no NaN or
+infinity, numbers as Python spells them (the shortest text that reads back as the same float).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def canonical(value: Any) -> str:
 
 
 def normal(value: Any, *, where: str, mask: Callable[[str], str] | None = None) -> Any:
-    """`value` as plain dicts, lists, strings, numbers, booleans and None: exactly what a reader will get back.
+    """`value` as plain dicts, lists, strings, numbers, booleans and None: what a reader will get back.
 
     Args:
         value: JSON, where mappings may stand for dicts and tuples for lists.
@@ -111,6 +111,6 @@ def label(value: str, *, where: str) -> str:
 
 
 def digest(previous: str, *, id: int, at: float, kind: str, subject: str, actor: str, data: Any) -> str:  # noqa: A002
-    """The hash of an event: SHA-256 of the previous hash (its 64 hex characters) and the canonical JSON of the rest."""
+    """The hash of an event: SHA-256 of the previous one's 64 hex characters and of the canonical JSON."""
     body = {"id": id, "at": at, "kind": kind, "subject": subject, "actor": actor, "data": data}
     return hashlib.sha256((previous + canonical(body)).encode()).hexdigest()

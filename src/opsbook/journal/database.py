@@ -1,7 +1,8 @@
 """The connection to SQLite or PostgreSQL: serialised write transactions, and errors a person can act on.
 
-SQLite runs with WAL and ``synchronous=FULL``. NORMAL would survive a killed process, but a power cut could take the
-newest commits back; a head that was signed and handed out before would then look like a journal that was cut.
+SQLite runs with WAL and ``synchronous=FULL``. NORMAL would survive a killed process, but a power cut could
+take the newest commits back; a head that was signed and handed out before would then look like a journal
+whose tail was cut.
 """
 
 from __future__ import annotations
@@ -210,7 +211,7 @@ def _explained_postgresql(error: BaseException, text: str, where: str, busy_time
     if state == "55P03":  # lock_not_available
         return Failed(
             f"another process has kept the journal locked for {busy_timeout:g} s",
-            hint="find it with `SELECT * FROM pg_locks WHERE locktype = 'advisory'`; try again when it is done",
+            hint="`SELECT * FROM pg_locks WHERE locktype = 'advisory'` shows it; try again when it is done",
             where=where,
         )
     if state == "53100":  # disk_full
@@ -226,7 +227,7 @@ def _explained_postgresql(error: BaseException, text: str, where: str, busy_time
     if not state or state.startswith(("08", "57P", "28", "3D", "53")):
         return Unreachable(
             f"the PostgreSQL server does not answer: {text}",
-            hint="check the URL and the server; whether a change under way was committed is for the journal to say",
+            hint="check the URL and the server; look whether a change under way was committed",
             where=where,
         )
     return Failed(f"the journal's database refused: {text}", where=where)

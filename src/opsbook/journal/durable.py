@@ -1,9 +1,10 @@
 """Durable workflows on DBOS Transact: after a crash they go on behind the last recorded step.
 
-The only module that knows DBOS, and it imports it on `launch`. DBOS is a process-wide singleton, so one `Durable` can
-be launched at a time. Nothing leaves the machine: no admin server, no OTLP, no Conductor.
+The only module that knows DBOS, and it imports it on `launch`. DBOS is a process-wide singleton, so one
+`Durable` can be launched at a time. Nothing leaves the machine: no admin server, no OTLP, no Conductor.
 
-What is recorded is JSON, not DBOS's default pickle: who can write to the database must not be able to run code.
+What is recorded is JSON, not DBOS's default pickle: who can write to the database must not be able to run
+code.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _COLLECTED_AT_A_TIME = 200
 
 
 class Interrupted(BaseException):
-    """This process is closing: the workflow stays pending and goes on at the next launch.
+    """This process is closing: the workflow stays pending and goes on at the next launch (unless cancelled).
 
     No `Exception`, so that a workflow's own error handling does not take it for a failure and roll back.
     """
@@ -64,10 +65,13 @@ class Durable:
     ) -> None:
         """
         Args:
-            url_or_path: the path of a SQLite file (not the journal's), or ``postgresql://…`` (may be the journal's).
-            application_version: a constant. Work that another version left is not resumed, so an upgrade keeps it.
+            url_or_path: the path of a SQLite file (not the journal's), or ``postgresql://…`` (may be the
+                journal's).
+            application_version: a constant. Work that another version left is not resumed, so an upgrade
+                keeps it.
             name: lower case letters, digits, ``-`` and ``_``; at least three.
-            executor_id: which control plane this is, when several share one PostgreSQL. Each resumes its own work.
+            executor_id: which control plane this is, when several share one PostgreSQL. Each resumes its own
+                work.
             now: wall clock for `sleep`, epoch seconds.
         """
         self._url_or_path = url_or_path
@@ -79,7 +83,8 @@ class Durable:
         self._registered: dict[str, Callable[[str], str]] = {}
         self._closing = threading.Event()
         self._running = 0
-        self._idle = threading.Condition()
+        self._change = threading.Condition()  # notified when a workflow ends here, on cancel and on close
+        self._cancelled: set[str] = set()
 
     def workflow(self, name: str, function: Callable[[str], str]) -> None:
         """Make `function(subject_id)` startable as `name`. All it does to the world, it does in `step`.
@@ -144,14 +149,14 @@ class Durable:
             "enable_otlp": False,
             "log_level": "ERROR",
             "sys_db_pool_size": 10,
-            # Nothing here uses DBOS's notifications, and its schedules are opsbook's own: poll rarely, idle cheaply.
-            "notification_listener_polling_interval_sec": 5.0,
+            # Nothing here uses DBOS's notifications, and its schedules are opsbook's own: poll rarely, idle
+            # cheaply. "notification_listener_polling_interval_sec": 0.5,
             "scheduler_polling_interval_sec": 300.0,
         }
 
     def _register(self, name: str, function: Callable[[str], str]) -> Callable[[str], str]:
         def run(subject_id: str) -> str:
-            with self._idle:
+            with self._change:
                 if self._closing.is_set():
                     raise Interrupted
                 self._running += 1
@@ -162,9 +167,10 @@ class Durable:
             except Exception as error:
                 raise as_opsbook_error(error) from error
             finally:
-                with self._idle:
+                with self._change:
                     self._running -= 1
-                    self._idle.notify_all()
+                    self._cancelled.discard(subject_id)
+                    self._change.notify_all()
             if not isinstance(result, str):
                 raise Invalid(f"workflow {name} returned a {type(result).__name__}, not a string", where=name)
             return result
@@ -197,9 +203,10 @@ class Durable:
     def step(self, name: str, function: Callable[[], T]) -> T:
         """Inside a workflow: call `function` and record its result; on replay give back what was recorded.
 
-        At least once: after a crash between the call and the record it is called again. The result must be JSON and at
-        most 256 KiB; the caller gets it as JSON gives it back (tuples are lists). A failure is recorded as well, as an
-        `OpsbookError` of the same kind; another exception becomes `Failed`.
+        At least once: after a crash between the call and the record it is called again. The result must be
+            JSON and at
+        most 256 KiB; the caller gets it as JSON gives it back (tuples are lists). A failure is recorded as
+        well, as an `OpsbookError` of the same kind; another exception becomes `Failed`.
 
         Raises:
             Interrupted: this process is closing.
@@ -213,20 +220,26 @@ class Durable:
         return result
 
     def sleep(self, seconds: float) -> None:
-        """Inside a workflow: sleep until `seconds` after the first time this was reached, whatever crashes between.
+        """Inside a workflow: sleep until `seconds` after the first time this was reached, whatever crashes
+        between.
 
         Raises:
             Interrupted: this process is closing.
         """
         until = self.step("sleep", lambda: self._now() + seconds)
+        own = _dbos().DBOS.workflow_id
         while (left := until - self._now()) > 0:
-            # In pieces, so that a wall clock set forward is noticed.
-            if self._closing.wait(min(left, 60.0)):
+            with self._change:
+                # In pieces, so that a wall clock set forward is noticed.
+                self._change.wait_for(
+                    lambda: self._closing.is_set() or own in self._cancelled, min(left, 60.0)
+                )
+            if self._closing.is_set() or own in self._cancelled:
                 raise Interrupted
 
     @property
     def closing(self) -> threading.Event:
-        """Set when this process closes: a long step may watch it and raise `Interrupted`, to be called again later."""
+        """Set on `close`: a long step may watch it and raise `Interrupted`, to be called again later."""
         return self._closing
 
     def status(self, id: str) -> Status | None:  # noqa: A002
@@ -245,7 +258,7 @@ class Durable:
         return None if found is None or found.error is None else str(found.error)
 
     def wait(self, id: str, timeout: float) -> Status | None:  # noqa: A002
-        """Wait until it has ended, at most `timeout` seconds. Returns how it stands then; None: no such workflow."""
+        """Wait until it has ended, at most `timeout` seconds. Returns its status then; None: no such id."""
         deadline = time.monotonic() + timeout
         pause = 0.01
         while (status := self.status(id)) == "pending":
@@ -259,6 +272,9 @@ class Durable:
         """End it before its next step; it is not resumed. Nothing happens when it has ended."""
         dbos = self._live()
         _outside(lambda: dbos.DBOS.cancel_workflow(id))
+        with self._change:
+            self._cancelled.add(id)
+            self._change.notify_all()
 
     def collect(self, older_than_seconds: float) -> int:
         """Forget workflows that ended more than so many seconds ago. Returns how many."""
@@ -282,17 +298,20 @@ class Durable:
             total += len(ids)
 
     def close(self, timeout: float = 10.0) -> None:
-        """Stop. Workflows end at their next step or sleep and stay pending for the next launch. Twice is fine.
+        """Stop. Workflows end at their next step or sleep and stay pending for the next launch. Twice is
+        fine.
 
         Args:
-            timeout: seconds to wait for steps that are under way; what takes longer is called again after the launch.
+            timeout: seconds to wait for steps that are under way; what takes longer is called again after
+                the launch.
         """
         with Durable._launching:
             if Durable._launched is not self:
                 return
-            with self._idle:
+            with self._change:
                 self._closing.set()
-                self._idle.wait_for(lambda: self._running == 0, timeout)
+                self._change.notify_all()
+                self._change.wait_for(lambda: self._running == 0, timeout)
             _dbos().DBOS.destroy(destroy_registry=True)
             self._registered.clear()
             Durable._launched = None
@@ -314,7 +333,6 @@ def _dbos() -> Any:
         log.addHandler(logging.NullHandler())
         log.propagate = False
     import dbos
-    import dbos.error
 
     return dbos
 

@@ -70,13 +70,15 @@ class Journal:
             url_or_path: the path of a SQLite file, or ``postgresql://…``.
             keys: the folder of the signing key, which is made when first needed.
             clock: gives the times of events and leases.
-            mask: applied to every string in an event's data before it is hashed and written, so that secret values
-                never reach the journal. State documents are not masked: they are read back as they were put.
+            mask: applied to every string in an event's data before it is hashed and written, so that secret
+                values never reach the journal. State documents are not masked: they are read back as they
+                were put.
             busy_timeout: seconds to wait for other processes that write.
 
         Raises:
             Invalid: the URL is of no known kind.
-            Failed: the database cannot be used; the hint says what to do. Unreachable: the server does not answer.
+            Failed: the database cannot be used; the hint says what to do. Unreachable: the server does not
+                answer.
         """
         from opsbook.journal.database import Database
         from opsbook.journal.leases import Leases
@@ -113,7 +115,8 @@ class Journal:
         lease: Lease | None = None,
         put: Mapping[str, Any | None] | None = None,
     ) -> Event:
-        """Write down what happened, and the state that follows from it, in one transaction that is on disk on return.
+        """Write down what happened, and the state that follows from it, in one transaction that is on disk
+        on return.
 
         Args:
             kind: registered with `opsbook.journal.register`.
@@ -175,7 +178,7 @@ class Journal:
             newest=newest,
         )
         with self._database.read() as connection:
-            return [event_of(row) for row in connection.execute(query).mappings()]
+            return [event_of(dict(row)) for row in connection.execute(query).mappings()]
 
     def head(self) -> Head:
         """The newest event's id and hash; id 0 when there is none yet."""
@@ -200,7 +203,8 @@ class Journal:
             self._announcements.wait(after, min(remaining, _POLL))
 
     def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
-        """Call `callback` with each event that this process appends, after its commit, in the order of the ids.
+        """Call `callback` with each event that this process appends, after its commit, in the order of the
+        ids.
 
         It runs in a thread that appends, so it should be quick. What it raises is logged and hurts nobody.
 
@@ -215,7 +219,8 @@ class Journal:
         """Check the whole chain, in bounded memory.
 
         Args:
-            signed_head: from `signed_head`, kept elsewhere: with it a cut tail and a rewritten history are found.
+            signed_head: from `signed_head`, kept elsewhere: with it a cut tail and a rewritten history are
+                found.
             trust: public keys that may have signed it; by default only this journal's own.
         """
         from opsbook.journal.database import Corrupt
@@ -230,7 +235,8 @@ class Journal:
             return Verification(False, 0, None, error.message)
 
     def signed_head(self) -> dict[str, Any]:
-        """The head as ``{id, hash, at, public_key, signature}``: keep it elsewhere, it proves the journal up to there.
+        """The head as ``{id, hash, at, public_key, signature}``: keep it elsewhere, it proves the journal up
+        to there.
 
         Raises:
             Failed: the signing key cannot be used.
@@ -238,7 +244,7 @@ class Journal:
         return self._key.sign(self.head(), at=float(self._clock.now()))
 
     def export(self, write: Callable[[str], None]) -> Head:
-        """Give `write` every event as a line of JSON, and at last the signed head. Returns the head it goes up to."""
+        """Give `write` each event as a line of JSON, then the signed head. Returns the head."""
         from opsbook.journal.queries import event_of, rows
 
         head = self.head()

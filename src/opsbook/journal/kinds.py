@@ -1,7 +1,7 @@
 """The registry of event kinds: what may be appended, and the reference page about it.
 
-Each room registers its kinds where it defines its nouns, at import, so that no event can appear in a journal that
-the reference does not explain.
+Each room registers its kinds where it defines its nouns, at import, so that no event can appear in a journal
+that the reference does not explain.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """One writer for each subject: leases with fencing tokens.
 
-A lease is a row that outlives its holder, so that the token grows with each acquisition forever. Time decides only
-when somebody else may take over; whether a write is still allowed is decided by the token alone, inside the write's
-own transaction, so that a clock that jumps or a process that slept cannot let two writers in.
+A lease is a row that outlives its holder, so that the token grows with each acquisition forever. Time
+decides only when somebody else may take over; whether a write is still allowed is decided by the token
+alone, inside the write's own transaction, so that a clock that jumps or a process that slept cannot let two
+writers in.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class Leases:
         Args:
             holder: who asks, e.g. ``deployment d-91``.
             ttl: seconds until it expires without a heartbeat.
-            resume: take it over at once when the same `holder` has it (after a crash); the token is a new one.
+            resume: take it over at once when the same `holder` has it (after a crash); the token is a new
+                one.
 
         Raises:
             Locked: somebody has it; `details` has subject, holder, reason, expires_at.

@@ -59,8 +59,8 @@ class Head:
 class Lease:
     """The right to be the one writer of a subject, until `expires_at` or until somebody takes over.
 
-    `token` is the fencing token: it grows with each acquisition of the subject, forever. A writer whose token is
-    not the newest has been superseded and is refused, however late it wakes up.
+    `token` is the fencing token: it grows with each acquisition of the subject, forever. A writer whose
+    token is not the newest has been superseded and is refused, however late it wakes up.
     """
 
     subject: str
@@ -73,7 +73,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Whether the chain is whole. `broken_at` is the id of the first event that does not fit, `reason` says why."""
+    """Whether the chain is whole; if not, `broken_at` is the id of the first event that does not fit."""
 
     ok: bool
     checked: int  # events that were found good

@@ -73,7 +73,7 @@ def rows(
             query = query.where(events.c.id <= until)
         with database.read(tolerant=tolerant) as connection:
             batch = connection.execute(query).mappings().all()
-        yield from batch
+        yield from (dict(row) for row in batch)
         if len(batch) < _BATCH:
             return
         last = batch[-1]["id"]

@@ -1,4 +1,4 @@
-"""How results and failures of durable steps are written down: as JSON that comes back as the same kind of error."""
+"""How results and failures of durable steps are recorded: as JSON that keeps the kind of an error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from opsbook.journal.canonical import canonical, normal
 
 
 class JsonSerializer:
-    """DBOS's serializer interface. A value is ``{"value": …}``, a failure ``{"error": {kind, message, …}}``."""
+    """What DBOS calls a serializer. A value is ``{"value": …}``, a failure ``{"error": {kind, …}}``."""
 
     def name(self) -> str:
         """What DBOS stores beside each text, to know who can read it."""

@@ -70,16 +70,17 @@ leases = sa.Table(
 # The hash chain finds who changes the past; the triggers keep a mistyped statement from doing it.
 _APPEND_ONLY: Mapping[str, tuple[str, ...]] = {
     "sqlite": (
-        "CREATE TRIGGER events_no_update BEFORE UPDATE ON events "
-        "BEGIN SELECT RAISE(ABORT, 'events are append-only'); END",
-        "CREATE TRIGGER events_no_delete BEFORE DELETE ON events "
-        "BEGIN SELECT RAISE(ABORT, 'events are append-only'); END",
+        *(
+            f"CREATE TRIGGER events_no_{change} BEFORE {change} ON events "
+            "BEGIN SELECT RAISE(ABORT, 'events are append-only'); END"
+            for change in ("UPDATE", "DELETE")
+        ),
     ),
     "postgresql": (
-        f"CREATE FUNCTION {SCHEMA}.refuse() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN RAISE EXCEPTION 'events are append-only'; END $$",
-        f"CREATE TRIGGER events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {SCHEMA}.events "
-        f"FOR EACH STATEMENT EXECUTE FUNCTION {SCHEMA}.refuse()",
+        f"""CREATE FUNCTION {SCHEMA}.refuse() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE EXCEPTION 'events are append-only'; END $$""",
+        f"""CREATE TRIGGER events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {SCHEMA}.events
+            FOR EACH STATEMENT EXECUTE FUNCTION {SCHEMA}.refuse()""",
     ),
 }
 

@@ -1,6 +1,7 @@
 """Signing the head, so that a journal whose tail was cut, or that was rewritten as a whole, is found out.
 
-The signature is Ed25519 over the canonical JSON of ``{at, hash, id, public_key}``; keys and signature are hex.
+The signature is Ed25519 over the canonical JSON of ``{at, hash, id, public_key}``; keys and signature are
+hex.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ END = "\U0010ffff"
 
 
 class State:
-    """JSON documents by key (``deployments/production/web``). A read sees every write that returned before it."""
+    """JSON documents by key (``deployments/production/web``). A read sees all writes that returned before."""
 
     def __init__(self, database: Database, writer: Writer) -> None:
         self._database = database
