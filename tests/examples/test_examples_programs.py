@@ -1,4 +1,4 @@
-"""The programs of `examples/hello` and `examples/shop` behave as services should, above all when they stop."""
+"""The programs of `examples/hello` and `examples/shop` behave as services should, above all at their end."""
 
 from __future__ import annotations
 
