@@ -1,0 +1,141 @@
+"""The embedded metrics engine: scrapes into the hot store, and answers the named metrics from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import psutil
+
+from opsbook.errors import Failed
+from opsbook.world.telemetry.exposition import Metric, render
+from opsbook.world.telemetry.named import named_metric
+from opsbook.world.telemetry.recording import TargetStatus, Warn
+from opsbook.world.telemetry.scraper import Scraper
+from opsbook.world.telemetry.store import HotStore
+from opsbook.world.telemetry.stretch import Stretch
+from opsbook.world.words import Clock, Limits, Sample, Target
+
+
+def _no_proxy() -> str:
+    raise Failed("no proxy is known", hint="hand `envoy_stats` to EmbeddedTelemetry")
+
+
+class EmbeddedTelemetry:
+    """Metrics within this process; see `Telemetry`. The scraping thread starts with the first targets.
+
+    Args:
+        clock: both clocks.
+        envoy_stats: the proxy's statistics as Prometheus text (`EnvoyTraffic.stats_text`), for targets of kind
+            ``envoy``. Its clusters' series must have the labels environment, service and release.
+        limits: what the instance behind a target may use, so that usage can be told as a ratio.
+        store: where the samples are kept; shared with whoever computes on them.
+        timeout: seconds after which a scrape has failed.
+        max_bytes: of one answer of a target.
+        warn: told whenever a target begins to have more series than are kept, with a sentence for people.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        envoy_stats: Callable[[], str] = _no_proxy,
+        limits: Callable[[Target], Limits] = lambda _: Limits(),
+        store: HotStore | None = None,
+        timeout: float = 5.0,
+        max_bytes: int = 10 * 1024 * 1024,
+        warn: Warn = lambda _target, _sentence: None,
+    ) -> None:
+        self.store = store or HotStore()
+        self._scraper = Scraper(
+            self.store,
+            clock,
+            envoy_stats=envoy_stats,
+            limits=limits,
+            timeout=timeout,
+            max_bytes=max_bytes,
+            warn=warn,
+        )
+
+    def targets(self, targets: Sequence[Target]) -> None:
+        """Replace the set of targets; those that left get staleness markers. New ones are scraped at once.
+
+        Raises:
+            Invalid: two targets have the same kind and labels, or one of kind ``metrics`` has no address.
+        """
+        self._scraper.targets(targets)
+
+    def interval(self, seconds: float) -> None:
+        """How often to scrape, kept between 1 and 15; 5 until said otherwise."""
+        self._scraper.interval(seconds)
+
+    def named(self, metric: str, matchers: Mapping[str, str], *, window: float = 60.0) -> Sample | None:
+        """A named metric over the last `window` seconds; see `Telemetry.named` and the table `NAMED`."""
+        entry = named_metric(metric)
+        end = self._scraper.timeline.now()
+        figure = entry.compute(Stretch(self.store, matchers, end - int(window * 1000), end))
+        if figure is None:
+            return None
+        value, at = figure
+        return Sample(dict(matchers), value, at / 1000)
+
+    def status(self) -> tuple[TargetStatus, ...]:
+        """How the scrapes of every target go."""
+        return self._scraper.status()
+
+    def own_metrics(self) -> str:
+        """opsbook's own metrics as Prometheus text."""
+        return render(self._own_metrics())
+
+    def close(self) -> None:
+        """End the scraping; what is in the store stays readable."""
+        self._scraper.close()
+
+    def _own_metrics(self) -> Iterator[Metric]:
+        yield from _process_metrics()
+        size, status = self.store.size(), self.status()
+        up = sum(each.up for each in status)
+        gauges = {
+            "opsbook_telemetry_series": ("Series in the hot store.", size.series),
+            "opsbook_telemetry_samples": ("Cells for samples in the hot store.", size.samples),
+            "opsbook_telemetry_bytes": ("Memory of the hot store's arrays.", size.nbytes),
+            "opsbook_telemetry_clock_ahead_seconds": (
+                "How far samples are ahead of the wall clock, which was set back.",
+                self._scraper.timeline.ahead(),
+            ),
+        }
+        for name, (description, value) in gauges.items():
+            yield Metric(name, "gauge", description, (({}, value),))
+        states = (({"state": "up"}, up), ({"state": "down"}, len(status) - up))
+        yield Metric(
+            "opsbook_telemetry_targets", "gauge", "Targets by the outcome of their last scrape.", states
+        )
+        totals = self._scraper.totals
+        counters = {
+            "opsbook_scrapes_total": ("Scrapes, failed ones included.", totals.scrapes),
+            "opsbook_scrape_failures_total": ("Scrapes that failed.", totals.failures),
+            "opsbook_scrape_samples_refused_total": (
+                "Samples that were not kept because their target has too many series.",
+                totals.refused,
+            ),
+            "opsbook_telemetry_samples_dropped_early_total": (
+                "Samples given up before their time for want of memory.",
+                size.dropped_early,
+            ),
+        }
+        for name, (description, value) in counters.items():
+            yield Metric(name, "counter", description, (({}, value),))
+
+
+def _process_metrics() -> Iterator[Metric]:
+    process = psutil.Process()
+    with process.oneshot():
+        cpu = process.cpu_times()
+        values = {
+            "process_cpu_seconds_total": ("counter", "CPU time of opsbook itself.", cpu.user + cpu.system),
+            "process_resident_memory_bytes": ("gauge", "Resident memory.", process.memory_info().rss),
+            "process_open_fds": ("gauge", "Open file descriptors.", process.num_fds()),
+            "process_threads": ("gauge", "Threads.", process.num_threads()),
+            "process_start_time_seconds": ("gauge", "When it started, epoch seconds.", process.create_time()),
+        }
+    for name, (kind, description, value) in values.items():
+        yield Metric(name, kind, description, (({}, value),))
