@@ -1,7 +1,7 @@
 """What should be: handbook files to frozen objects, or errors with their file and line. Pure; knows nobody.
 
-The names below are the room's public face. They are imported when first used: reading a handbook needs pydantic, and
-`opsbook --version` should not.
+The names below are the room's public face. They are imported when first used: reading a handbook needs pydantic,
+and `opsbook --version` should not.
 """
 
 from __future__ import annotations
@@ -10,22 +10,65 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from opsbook.book.comparison import Difference, differences
     from opsbook.book.cover import Channel, Contact, Cover
     from opsbook.book.dependencies import dependency_order
-    from opsbook.book.comparison import Difference, differences
     from opsbook.book.effective import EffectiveService, Route
     from opsbook.book.environment import Entry, Environment, Placement, Protect
     from opsbook.book.files import Files, FolderFiles, TextFiles
     from opsbook.book.keeper import BookKeeper, Change
     from opsbook.book.loading import load, load_or_problems
     from opsbook.book.model import Book
-    from opsbook.book.templates import Placeholder, fill, placeholders
     from opsbook.book.problems import HandbookError, Problem
     from opsbook.book.quantities import CountOrShare
     from opsbook.book.schema import schemas
     from opsbook.book.service import Health, Metrics, Resources, RouteSpec, Run, Service, Source
     from opsbook.book.strategy import AnalysisRule, CanaryStep, CrashLoop, Strategy
+    from opsbook.book.templates import Placeholder, fill, placeholders
     from opsbook.book.write_back import plan_version_change, set_value
+
+__all__ = [
+    "AnalysisRule",
+    "Book",
+    "BookKeeper",
+    "CanaryStep",
+    "Change",
+    "Channel",
+    "Contact",
+    "CountOrShare",
+    "Cover",
+    "CrashLoop",
+    "Difference",
+    "EffectiveService",
+    "Entry",
+    "Environment",
+    "Files",
+    "FolderFiles",
+    "HandbookError",
+    "Health",
+    "Metrics",
+    "Placeholder",
+    "Placement",
+    "Problem",
+    "Protect",
+    "Resources",
+    "Route",
+    "RouteSpec",
+    "Run",
+    "Service",
+    "Source",
+    "Strategy",
+    "TextFiles",
+    "dependency_order",
+    "differences",
+    "fill",
+    "load",
+    "load_or_problems",
+    "placeholders",
+    "plan_version_change",
+    "schemas",
+    "set_value",
+]
 
 _HOMES = {
     "cover": ("Channel", "Contact", "Cover"),

@@ -8,9 +8,9 @@ from opsbook.book.document import Document, Loc
 from opsbook.book.draft import Draft, environment_file, service_file
 from opsbook.book.effective import HTTP_PORTS, EffectiveService
 from opsbook.book.environment import Environment, Placement
-from opsbook.book.templates import placeholders
 from opsbook.book.problems import Problem
 from opsbook.book.service import Health, Metrics, PortKind, RouteSpec
+from opsbook.book.templates import placeholders
 
 Finding = tuple[tuple[str | int, ...], str, str]
 

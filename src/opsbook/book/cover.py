@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from opsbook.book.fields import Name, OrEmpty, Part, Seconds, Template, _text, expected, wrong
+from opsbook.book.fields import Name, OrEmpty, Part, Seconds, Template, expected, matching, wrong
 from opsbook.book.templates import placeholders
 
 
@@ -35,10 +35,10 @@ class Contact(Part):
 
     name: str | None = Field(None, description="What people call them.", examples=["Alice"])
     email: (
-        Annotated[str, _text(r"[^@\s]+@[^@\s]+\.[^@\s]+|[^@\s]+@localhost", "an e-mail address")] | None
+        Annotated[str, matching(r"[^@\s]+@[^@\s]+\.[^@\s]+|[^@\s]+@localhost", "an e-mail address")] | None
     ) = Field(None, examples=["alice@example.com"])
     phone: (
-        Annotated[str, _text(r"\+[0-9][0-9 ()-]{4,24}", "a phone number such as +49 30 1234567")] | None
+        Annotated[str, matching(r"\+[0-9][0-9 ()-]{4,24}", "a phone number such as +49 30 1234567")] | None
     ) = Field(None, description="With its country code, quoted.", examples=["+49 30 1234567"])
     channel: Name | None = Field(
         None, description="A channel of this file that reaches them.", examples=["ops-alerts"]

@@ -49,7 +49,7 @@ def levels(graph: Mapping[str, Iterable[str]]) -> list[list[str]]:
 
 
 def find_cycle(graph: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
-    """One circle of the graph, its first name again at the end, beginning with the least; empty when there is none."""
+    """One circle of the graph, from its least name round to that name again; empty when there is none."""
     try:
         TopologicalSorter({name: sorted(graph[name]) for name in sorted(graph)}).prepare()
     except CycleError as error:

@@ -1,7 +1,8 @@
 """One YAML file as plain values, each of which still knows its line.
 
-Read from libyaml's events and not through its composer: the composer recurses in C and a file of a hundred thousand
-brackets would take the process down. The events also show what a composed tree hides: aliases, tags, duplicate keys.
+Read from libyaml's events and not through its composer: the composer recurses in C, and a file of a hundred
+thousand brackets would take the process down. The events also show what a composed tree hides: aliases, tags,
+duplicate keys.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Kind = Literal["scalar", "list", "mapping"]
 
 
 class Node:
-    """A value with its place. `data` is what the models are given: str, int, float, bool, None, tuple or dict."""
+    """A value with its place. `data` is what the models are given: a scalar, a tuple or a dict."""
 
     __slots__ = ("children", "data", "key_lines", "kind", "line", "plain", "raw")
 
@@ -116,51 +117,56 @@ class _Reader:
         self.file = file
         self.text = text
         self.problems: list[Problem] = []
+        self.root: Node | None = None
+        self.stack: list[
+            tuple[Node, str | None]
+        ] = []  # what is open; a mapping with the key that awaits its value
 
     def read(self) -> Node:
-        events = self._events()
-        root: Node | None = None
-        stack: list[tuple[Node, str | None]] = []  # open collections; a mapping waits with its pending key
-        for event in events:
-            line = event.start_mark.line + 1
-            if isinstance(event, yaml.ScalarEvent):
-                self._refuse_extras(event, line)
-                node = Node("scalar", line, None, event.value, plain=event.implicit[0])
-            elif isinstance(event, yaml.MappingStartEvent):
-                self._refuse_extras(event, line)
-                node = Node("mapping", line, {})
-            elif isinstance(event, yaml.SequenceStartEvent):
-                self._refuse_extras(event, line)
-                node = Node("list", line, [])
-            elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
-                node, _ = stack.pop()
-                self._close(node)
-                if stack:
-                    self._place(stack, node)
-                continue
-            elif isinstance(event, yaml.AliasEvent):
-                self._stop(line, "anchors and aliases are not part of the format", "write the value out")
-            elif isinstance(event, yaml.DocumentStartEvent):
-                if root is not None:
-                    self._stop(
-                        line, "expected one document a file, got a second one", "make it a file of its own"
-                    )
-                continue
-            else:
-                continue
-            if root is None:
-                root = node
-            if node.kind == "scalar":
-                self._scalar(stack, node)
-            else:
-                if len(stack) >= DEEPEST:
-                    self._stop(line, f"expected at most {DEEPEST} levels of nesting")
-                if stack and stack[-1][0].kind == "mapping" and stack[-1][1] is None:
-                    self._stop(
-                        line, "expected a key, got a list or a mapping", 'quote what holds braces: "{port}"'
-                    )
-                stack.append((node, None))
-        return root or Node("scalar", 1, None, "", plain=True)
+        for event in self._events():
+            if isinstance(event, yaml.NodeEvent):
+                self._begin(self._node(event, _line(event)))
+            elif isinstance(event, yaml.CollectionEndEvent):
+                self._end()
+            elif isinstance(event, yaml.DocumentStartEvent) and self.root is not None:
+                line = _line(event)
+                self._stop(
+                    line, "expected one document a file, got a second one", "make it a file of its own"
+                )
+        return self.root or Node("scalar", 1, None, "", plain=True)
+
+    def _node(self, event: Any, line: int) -> Node:
+        if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
+            self._stop(line, "anchors and aliases are not part of the format", "write the value out")
+        is_scalar = isinstance(event, yaml.ScalarEvent)
+        if event.tag is not None and not (event.tag == "!" and is_scalar):
+            self._stop(line, f"the tag {shorten(event.tag)} is not part of the format", "remove the tag")
+        if is_scalar:
+            return Node("scalar", line, None, event.value, plain=event.implicit[0])
+        return (
+            Node("mapping", line, {}) if isinstance(event, yaml.MappingStartEvent) else Node("list", line, [])
+        )
+
+    def _begin(self, node: Node) -> None:
+        self.root = self.root or node
+        stack = self.stack
+        if node.kind == "scalar":
+            self._scalar(stack, node)
+            return
+        if len(stack) >= DEEPEST:
+            self._stop(node.line, f"expected at most {DEEPEST} levels of nesting")
+        if stack and stack[-1][0].kind == "mapping" and stack[-1][1] is None:
+            self._stop(
+                node.line, "expected a key, got a list or a mapping", 'quote what holds braces: "{port}"'
+            )
+        stack.append((node, None))
+
+    def _end(self) -> None:
+        node, _ = self.stack.pop()
+        if node.kind == "list":
+            node.data = tuple(node.data)
+        if self.stack:
+            self._place(self.stack, node)
 
     def _scalar(self, stack: list[tuple[Node, str | None]], node: Node) -> None:
         if stack and stack[-1][0].kind == "mapping" and stack[-1][1] is None:
@@ -199,24 +205,20 @@ class _Reader:
             parent.data[key] = node.data
             stack[-1] = (parent, None)
 
-    def _close(self, node: Node) -> None:
-        if node.kind == "list":
-            node.data = tuple(node.data)
-
     def _value(self, node: Node) -> Any:
         if not node.plain:
             return node.raw
         try:
             return plain(node.raw)
         except Guess as guess:
-            self.problems.append(Problem(self.file, node.line, "", str(guess), f"write {quoted(node.raw)}"))
+            problem = Problem(self.file, node.line, self._path(), str(guess), f"write {quoted(node.raw)}")
+            self.problems.append(problem)
             return node.raw  # read as text, so that nothing else is said of it
 
-    def _refuse_extras(self, event: Any, line: int) -> None:
-        if event.tag is not None and not (event.tag == "!" and isinstance(event, yaml.ScalarEvent)):
-            self._stop(line, f"the tag {shorten(event.tag)} is not part of the format", "remove the tag")
-        if event.anchor is not None:
-            self._stop(line, "anchors and aliases are not part of the format", "write the value out")
+    def _path(self) -> str:
+        """Where the reader is, for a problem found on the way."""
+        places = ((len(node.data) if node.kind == "list" else key) for node, key in self.stack)
+        return spelled([place for place in places if place is not None])
 
     def _stop(self, line: int, message: str, hint: str = "") -> None:
         raise _Unreadable(Problem(self.file, line, "", message, hint))
@@ -245,21 +247,28 @@ class _Reader:
         return Problem(self.file, min(line, max(len(lines), 1)), "", message, hint)
 
 
+_COMPLAINTS = (
+    ("cannot start any token", "a value begins with a character that YAML reserves", "put the value in double quotes"),
+    ("mapping values are not allowed", "a second colon in one line", "quote the value, or check the indentation"),
+    ("could not find expected ':'", "expected a colon after the key", "write key: value"),
+    ("did not find expected key", "expected a key in line with those before", "check indentation and quotes"),
+    ("',' or ']'", "a list is not closed", "close it with ]"),
+    ("',' or '}'", "a mapping is not closed", "close it with }"),
+    ("unexpected end of stream", "a quote is not closed", "add the closing quote"),
+)  # fmt: skip
+
+
+def _line(event: Any) -> int:
+    line: int = event.start_mark.line + 1
+    return line
+
+
 def _plainly(problem: str, written: str) -> tuple[str, str]:
     """libyaml's complaint in the words of somebody who writes a file and not a parser."""
     indent = written[: len(written) - len(written.lstrip())]
     if "\t" in indent or ("cannot start any token" in problem and "\t" in written):
         return "a tab where spaces are expected", "indent with two spaces"
-    if "cannot start any token" in problem:
-        return "a value begins with a character that YAML reserves", "put the value in double quotes"
-    if "mapping values are not allowed" in problem:
-        return "a second colon in one line", "put the value in double quotes, or check the indentation"
-    if "could not find expected ':'" in problem:
-        return "expected a colon after the key", "write key: value"
-    if "did not find expected key" in problem or "block mapping" in problem:
-        return "expected a key at the indentation of the lines before", "check indentation and closing quotes"
-    if "',' or ']'" in problem or "',' or '}'" in problem:
-        return f"a bracket is not closed: {problem}", "close the list with ] or the mapping with }"
-    if "unexpected end of stream" in problem or "end of stream" in problem:
-        return "a quote is not closed", "add the closing quote"
+    for complaint, message, hint in _COMPLAINTS:
+        if complaint in problem:
+            return message, hint
     return f"cannot be read as YAML: {problem}", ""

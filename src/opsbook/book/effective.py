@@ -9,7 +9,6 @@ from typing import Any
 
 from opsbook.book.environment import Environment, Placement, Runtime
 from opsbook.book.fields import merged
-from opsbook.book.templates import Placeholder, placeholders
 from opsbook.book.service import (
     Health,
     Metrics,
@@ -22,6 +21,7 @@ from opsbook.book.service import (
     Source,
 )
 from opsbook.book.strategy import BUILT_IN, Strategy
+from opsbook.book.templates import Placeholder, placeholders
 
 HTTP_PORTS = frozenset({"http", "grpc"})
 

@@ -21,7 +21,9 @@ class Entry(Part):
 
     port: Port = Field(description="The port for HTTP and gRPC.", examples=[8080])
     host: ListenAddress = Field(
-        "127.0.0.1", description="The address it listens on; 0.0.0.0 for every network.", examples=["0.0.0.0"]
+        "127.0.0.1",
+        description="The address it listens on; 0.0.0.0 for every network.",
+        examples=["192.0.2.10"],
     )
 
 
@@ -47,7 +49,8 @@ class Placement(Part):
     replicas: int = Field(1, ge=0, le=1000, description="Instances.")
     strategy: Name | None = Field(
         None,
-        description="How a new version replaces the old. Left out: blue-green; recreate without a port or when stateful.",
+        description="How a new version replaces the old. "
+        "Left out: blue-green; recreate without a port or when stateful.",
         examples=["canary"],
     )
     env: Variables = Field(

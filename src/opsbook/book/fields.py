@@ -1,4 +1,4 @@
-"""The types that fields of the models have: checked once, and described once for the JSON Schemas and the reference.
+"""The types that fields of the models have: checked once, described once for schemas and reference.
 
 Each refuses with what it expected; what was found instead, and where, is added by `opsbook.book.validation`.
 """
@@ -13,8 +13,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from pydantic_core import PydanticCustomError
 
 from opsbook.book import quantities
-from opsbook.book.templates import KNOWN, placeholders
 from opsbook.book.scalars import quoted
+from opsbook.book.templates import KNOWN, placeholders
 
 
 class Part(BaseModel):
@@ -63,7 +63,7 @@ def _parsed(
     return BeforeValidator(check)
 
 
-def _text(pattern: str, what: str, hint: Callable[[str], str] = lambda _: "") -> Any:
+def matching(pattern: str, what: str, hint: Callable[[str], str] = lambda _: "") -> Any:
     compiled = re.compile(pattern)
 
     def check(value: Any) -> Any:
@@ -74,8 +74,11 @@ def _text(pattern: str, what: str, hint: Callable[[str], str] = lambda _: "") ->
     return BeforeValidator(check)
 
 
-def _schema(kind: str | list[str], description: str, *examples: Any, **more: Any) -> WithJsonSchema:
-    return WithJsonSchema({"type": kind, "description": description, "examples": list(examples), **more})
+def _schema(word: str, kind: str | list[str], description: str, *examples: Any) -> WithJsonSchema:
+    """JSON Schema has no such types; `word` is what the reference calls it."""
+    return WithJsonSchema(
+        {"type": kind, "$comment": word, "description": description, "examples": list(examples)}
+    )
 
 
 def _as_name(value: str) -> str:
@@ -87,28 +90,28 @@ NAME_PATTERN = r"[a-z][a-z0-9-]{0,40}"
 NAME = "a name of lower-case letters, digits and dashes, beginning with a letter, at most 41 long"
 
 Name = Annotated[
-    str, _text(NAME_PATTERN, NAME, _as_name), Field(json_schema_extra={"pattern": f"^{NAME_PATTERN}$"})
+    str, matching(NAME_PATTERN, NAME, _as_name), Field(json_schema_extra={"pattern": f"^{NAME_PATTERN}$"})
 ]
 
 Seconds = Annotated[
     float,
     _parsed(quantities.duration, quantities.DURATION, "s"),
-    _schema("string", quantities.DURATION, "500ms", "30s", "1h30m"),
+    _schema("duration", "string", quantities.DURATION, "500ms", "30s", "1h30m"),
 ]
 Bytes = Annotated[
     int,
     _parsed(quantities.size, quantities.SIZE, "Mi"),
-    _schema("string", quantities.SIZE, "256Mi", "1GiB", "500M"),
+    _schema("size", "string", quantities.SIZE, "256Mi", "1GiB", "500M"),
 ]
 Ratio = Annotated[
     float,
     _parsed(quantities.percentage, quantities.PERCENTAGE, "%"),
-    _schema("string", quantities.PERCENTAGE, "1%", "10%", "0.5%"),
+    _schema("percentage", "string", quantities.PERCENTAGE, "1%", "10%", "0.5%"),
 ]
 Cores = Annotated[
     float,
     _parsed(quantities.cpu, quantities.CPU, numbers=(int, float)),
-    _schema(["string", "number"], quantities.CPU, "500m", 2, 1.5),
+    _schema("cores", ["string", "number"], quantities.CPU, "500m", 2, 1.5),
 ]
 
 
@@ -124,7 +127,7 @@ def _count_or_share(value: Any) -> quantities.CountOrShare:
 CountOrShare = Annotated[
     quantities.CountOrShare,
     BeforeValidator(_count_or_share),
-    _schema(["integer", "string"], quantities.COUNT_OR_SHARE, 1, "25%"),
+    _schema("count or percentage", ["integer", "string"], quantities.COUNT_OR_SHARE, 1, "25%"),
 ]
 
 
@@ -141,41 +144,46 @@ def _seconds_or_none(value: Any) -> float | None:
 SecondsOrNone = Annotated[
     float | None,
     BeforeValidator(_seconds_or_none),
-    _schema("string", f'{quantities.DURATION}, or "none" for streams without an end', "15s", "none"),
+    _schema(
+        "duration", "string", f'{quantities.DURATION}, or "none" for streams without an end', "15s", "none"
+    ),
 ]
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 UrlPath = Annotated[
     str,
-    _text(
+    matching(
         r"/[^\s?#{}]*",
         "a path that begins with /",
         lambda v: "" if v.startswith("/") else f"write {quoted('/' + v)}",
     ),
 ]
-ProbePath = Annotated[str, _text(r"/[^\s#{}]*", "a path that begins with /")]
+ProbePath = Annotated[str, matching(r"/[^\s#{}]*", "a path that begins with /")]
 Host = Annotated[
     str,
-    _text(
+    matching(
         r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*",
         "a host name such as shop.example.com, without a scheme, a port or a wildcard",
     ),
 ]
 ListenAddress = Annotated[
-    str, _text(r"[0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9a-fA-F:]*:[0-9a-fA-F:]+", "an IP address such as 127.0.0.1")
+    str,
+    matching(r"[0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9a-fA-F:]*:[0-9a-fA-F:]+", "an IP address such as 127.0.0.1"),
 ]
 Version = Annotated[
     str,
-    _text(r"[A-Za-z0-9][A-Za-z0-9._/+@:-]{0,127}", "a version, a git reference or a digest, without spaces"),
+    matching(
+        r"[A-Za-z0-9][A-Za-z0-9._/+@:-]{0,127}", "a version, a git reference or a digest, without spaces"
+    ),
 ]
 Image = Annotated[
-    str, _text(r"[a-z0-9][A-Za-z0-9._/:@-]{0,254}", "an image such as registry.example.com/shop/web")
+    str, matching(r"[a-z0-9][A-Za-z0-9._/:@-]{0,254}", "an image such as registry.example.com/shop/web")
 ]
-User = Annotated[str, _text(r"[a-z_][a-z0-9_-]{0,31}|[0-9]{1,9}", "a user name")]
-Line = Annotated[str, _text(r"[^\r\n]+", "one line of text")]
+User = Annotated[str, matching(r"[a-z_][a-z0-9_-]{0,31}|[0-9]{1,9}", "a user name")]
+Line = Annotated[str, matching(r"[^\r\n]+", "one line of text")]
 VariableName = Annotated[
-    str, _text(r"[A-Za-z_][A-Za-z0-9_]*", "a variable name of letters, digits and underscores")
+    str, matching(r"[A-Za-z_][A-Za-z0-9_]*", "a variable name of letters, digits and underscores")
 ]
 
 

@@ -40,7 +40,7 @@ def unknown_files(paths: Collection[str]) -> Iterator[Problem]:
 
 
 def _definition(path: str, rest: str) -> Iterator[Problem]:
-    """Services and environments are read from one level, with one ending; anything else would silently be left out."""
+    """Services and environments are read from one level, with one ending; else they would silently be left out."""
     if path.endswith(".yml"):
         yield Problem(path, 0, "", "expected the ending .yaml", f"rename it to {path[:-4]}.yaml")
     elif path.endswith(".yaml") and "/" in rest:

@@ -1,4 +1,4 @@
-"""What can be told of a handbook's pages without rendering them: broken links, and whether they were read lately."""
+"""What can be told of a handbook's pages without rendering them: broken links, and overdue reviews."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Durations, sizes, percentages and cores, as people write them. Pure parsers; ValueError says what was expected."""
+"""Durations, sizes, percentages and cores, as people write them. ValueError says what was expected."""
 
 from __future__ import annotations
 
@@ -36,11 +36,14 @@ def duration(text: str) -> float:
 
 
 def size(text: str) -> int:
-    """``"256Mi"`` as 268435456 bytes. Ki, Mi, Gi, Ti are powers of 1024; k, M, G, T of 1000; an end in B is optional."""
+    """``"256Mi"`` as 268435456 bytes.
+
+    Ki, Mi, Gi, Ti are powers of 1024; k, M, G, T of 1000; an end in B is optional.
+    """
     match = _SIZE.fullmatch(text)
     if not match or match[2] not in _SIZE_UNITS:
         raise ValueError(SIZE)
-    return round(float(match[1]) * _SIZE_UNITS[match[2]])
+    return round(float(match[1]) * int(_SIZE_UNITS[match[2]]))
 
 
 def percentage(text: str) -> float:

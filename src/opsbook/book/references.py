@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from opsbook.book.dependencies import find_cycle
 from opsbook.book.document import Document, Loc
 from opsbook.book.draft import COVER, Draft, environment_file, service_file
-from opsbook.book.templates import placeholders
 from opsbook.book.problems import Problem, did_you_mean
 from opsbook.book.service import Service
+from opsbook.book.templates import placeholders
 
 
 def dangling(draft: Draft) -> Iterator[Problem]:
@@ -95,8 +95,8 @@ def _environments(draft: Draft) -> Iterator[Problem]:
         for service, place in environment.services.items():
             yield from _known(document, ("services", service), "service", service, draft.service_names)
             if place.strategy is not None and draft.strategy_names is not None:
-                loc = ("services", service, "strategy")
-                yield from _known(document, loc, "strategy", place.strategy, draft.strategy_names)
+                at: Loc = ("services", service, "strategy")
+                yield from _known(document, at, "strategy", place.strategy, draft.strategy_names)
         if environment.promote_from is not None:
             others = draft.environment_names - {name}
             yield from _known(
@@ -104,7 +104,7 @@ def _environments(draft: Draft) -> Iterator[Problem]:
             )
         if environment.protect is not None and draft.cover is not None:
             for index, approver in enumerate(environment.protect.approvers):
-                loc = ("protect", "approvers", index)
+                loc: Loc = ("protect", "approvers", index)
                 yield from _known(document, loc, "contact", approver, draft.cover.contacts)
     graph = {
         name: [e.promote_from] if e.promote_from and e.promote_from != name else []

@@ -1,7 +1,7 @@
 """What an unquoted word in a handbook means: YAML 1.2's core rules, and a refusal where YAML 1.1 guesses.
 
-The rules are those of YAML 1.2.2, 10.3.2. The refusals are the words which a YAML 1.1 reader (most tools still are)
-would read as something else, so that one file never means two things.
+The rules are those of YAML 1.2.2, 10.3.2. The refusals are the words which a YAML 1.1 reader (most tools still
+are) would read as something else, so that one file never means two things.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ _SEXAGESIMAL = re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
 _DATE = re.compile(
     r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt \t]+[0-9]{1,2}:[0-9]{2}:[0-9]{2}(\.[0-9]*)?[ \t]*(Z|[-+][0-9:]+)?)?"
 )
+_PLAIN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
 _LONGEST_NUMBER = 24  # digits; beyond it no field of a handbook has a meaning
 
 
@@ -38,7 +39,7 @@ class Guess(Exception):  # noqa: N818 - not a failure of ours: a word with two r
     """An unquoted word that YAML 1.1 reads differently; the message says as what."""
 
 
-def plain(text: str) -> Scalar:  # noqa: PLR0911 - one line a rule
+def plain(text: str) -> Scalar:
     """The value of an unquoted word.
 
     Raises:
@@ -84,6 +85,14 @@ def _refuse_guesses(text: str) -> None:
         raise Guess(f"{shorten(text)} is read as a number without its underscores by many tools")
     if text in {"<<", "="}:
         raise Guess(f"{text} is not part of the format")
+
+
+def is_plain_text(text: str) -> bool:
+    """Whether `text` needs no quotes, anywhere in a file and for any reader of YAML."""
+    try:
+        return bool(_PLAIN_TEXT.fullmatch(text)) and isinstance(plain(text), str)
+    except Guess:
+        return False
 
 
 def shorten(text: str, limit: int = 40) -> str:

@@ -8,8 +8,24 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from opsbook.book.fields import (
-    Bytes, Command, Cores, Host, Image, Line, Name, OrEmpty, Part, PlainCommand, Port, ProbePath, Seconds,
-    SecondsOrNone, UrlPath, User, Variables, wrong,
+    Bytes,
+    Command,
+    Cores,
+    Host,
+    Image,
+    Line,
+    Name,
+    OrEmpty,
+    Part,
+    PlainCommand,
+    Port,
+    ProbePath,
+    Seconds,
+    SecondsOrNone,
+    UrlPath,
+    User,
+    Variables,
+    wrong,
 )  # fmt: skip
 
 PortKind = Literal["http", "grpc", "tcp"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
@@ -18,6 +19,7 @@ StrategyType = Literal["blue-green", "rolling", "recreate", "canary"]
 TYPES: tuple[StrategyType, ...] = ("blue-green", "rolling", "recreate", "canary")
 
 _TRIGGERS = ("analysis", "health", "crash")
+_ONE, _NONE = quantities.CountOrShare(count=1), quantities.CountOrShare(count=0)
 _ALERT = re.compile(r"alert:[A-Za-z_][A-Za-z0-9_-]{0,80}")
 _THRESHOLD = "a percentage such as 1%, a duration such as 500ms, or a number"
 
@@ -32,7 +34,7 @@ def _threshold(value: Any) -> float:
                 return float(parse(value))
             except ValueError:
                 continue
-    expected(_THRESHOLD)
+    return expected(_THRESHOLD)
 
 
 Threshold = Annotated[
@@ -106,13 +108,13 @@ class Strategy:
 
     name: str
     type: StrategyType
-    max_surge: quantities.CountOrShare = quantities.CountOrShare(count=1)
-    max_unavailable: quantities.CountOrShare = quantities.CountOrShare(count=0)
+    max_surge: quantities.CountOrShare = field(default=_ONE)
+    max_unavailable: quantities.CountOrShare = field(default=_NONE)
     keep_previous: float = 0.0
     drain_timeout: float = 30.0
     ready_for: float = 0.0
     watch: float = 60.0
-    crash_loop: CrashLoop = CrashLoop()
+    crash_loop: CrashLoop = field(default_factory=CrashLoop)
     steps: tuple[CanaryStep, ...] = ()
     analysis: tuple[AnalysisRule, ...] = ()
     rollback_on: tuple[str, ...] = _TRIGGERS
@@ -171,7 +173,7 @@ class StrategySpec(Part):
     @model_validator(mode="after")
     def _grows(self) -> Self:
         weights = [step.weight for step in self.steps or ()]
-        for index, (before, after) in enumerate(zip(weights, weights[1:], strict=False), 1):
+        for index, (before, after) in enumerate(pairwise(weights), 1):
             if after <= before:
                 wrong("expected a weight above that of the step before", at=("steps", index, "weight"))
         surge, unavailable = self.max_surge, self.max_unavailable
@@ -199,6 +201,7 @@ class StrategySpec(Part):
         return Strategy(**{**_DEFAULTS[kind], **values, "name": name, "type": kind})
 
 
+_CANARY_STEPS = tuple(CanaryStep.model_validate({"weight": w, "hold": "5m"}) for w in ("10%", "50%"))
 _DEFAULTS: Mapping[StrategyType, Mapping[str, Any]] = MappingProxyType(
     {
         "blue-green": {"keep_previous": 600.0},
@@ -206,7 +209,7 @@ _DEFAULTS: Mapping[StrategyType, Mapping[str, Any]] = MappingProxyType(
         "recreate": {},
         "canary": {
             "keep_previous": 600.0,
-            "steps": (CanaryStep(weight="10%", hold="5m"), CanaryStep(weight="50%", hold="5m")),
+            "steps": _CANARY_STEPS,
             "analysis": (AnalysisRule(metric="error_rate", compare="stable"),),
         },
     }
@@ -220,6 +223,6 @@ class StrategiesFile(Part):
 
     strategies: Annotated[Mapping[Name, Annotated[StrategySpec, OrEmpty]], OrEmpty] = Field(
         default={},
-        description="Strategies by name. blue-green, rolling, recreate and canary are there without being written.",
+        description="Strategies by name. blue-green, rolling, recreate and canary are there unwritten.",
         examples=[{"careful": {"type": "canary", "steps": [{"weight": "5%", "hold": "10m"}]}}],
     )

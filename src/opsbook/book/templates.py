@@ -1,7 +1,8 @@
 """The three placeholders that a command and the values of an environment may hold.
 
 ``{port}``, ``{secret:NAME}`` and ``{url:SERVICE}``; doubled braces stand for one. Whoever fills them in at the start
-of a process un-doubles the braces too; `fill` does both in one pass, so that no value is ever read as a placeholder.
+of a process un-doubles the braces too; `fill` does both in one pass, so that no value is ever read as a
+placeholder.
 """
 
 from __future__ import annotations

@@ -66,7 +66,10 @@ def _explained(document: Document, model: type[BaseModel], details: ErrorDetails
         known = _keys_at(model, loc[:-1])
         written = document.node(loc[:-1])
         left = [key for key in known if written is None or key not in written.children]
-        return document.problem(loc, "unknown key", did_you_mean(str(loc[-1]), left))
+        near = did_you_mean(str(loc[-1]), known)
+        return document.problem(
+            loc, "unknown key", near if near.startswith("did") else did_you_mean(str(loc[-1]), left)
+        )
     if kind == "missing":
         described = _described(model, loc)
         return document.problem(loc, f"is missing: expected {described}" if described else "is missing")
@@ -74,37 +77,37 @@ def _explained(document: Document, model: type[BaseModel], details: ErrorDetails
     return document.problem(loc, f"expected {what}, got {got}", hint)
 
 
-def _expectation(kind: str, context: Mapping[str, Any], value: Any, node: Node | None) -> tuple[str, str]:  # noqa: PLR0911
+_SIMPLE = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    **dict.fromkeys(("mapping_type", "dict_type", "model_type"), "a mapping (key: value)"),
+    "greater_than_equal": "at least {ge}",
+    "less_than_equal": "at most {le}",
+    "greater_than": "more than {gt:g}",
+    "too_short": "at least one entry",
+    "string_too_short": "some text",
+}  # pydantic's kinds of errors in our words
+
+
+def _expectation(kind: str, context: Mapping[str, Any], value: Any, node: Node | None) -> tuple[str, str]:
     """What was expected, and the way out."""
+    if kind in _SIMPLE:
+        return _SIMPLE[kind].format_map(context), _as_number(value) if "number" in _SIMPLE[kind] else ""
     match kind:
         case "expected":
             return str(context["what"]), str(context["hint"]) or _unquoted_placeholder(node)
         case "string_type":
             return "text", _as_text(value, node)
-        case "int_type" | "int_from_float" | "int_parsing":
-            return "a whole number", _as_number(value)
-        case "float_type":
-            return "a number", _as_number(value)
-        case "bool_type":
-            return "true or false", ""
         case "tuple_type":
             return "a list of strings" if isinstance(value, str) else "a list", _as_list(value)
-        case "mapping_type" | "dict_type" | "model_type" | "model_attributes_type":
-            return "a mapping (key: value)", ""
         case "literal_error":
             choices = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
             expected = choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
             return expected, did_you_mean(value, choices) if isinstance(value, str) and len(
                 choices
             ) > 1 else ""
-        case "greater_than_equal":
-            return f"at least {context['ge']}", ""
-        case "less_than_equal":
-            return f"at most {context['le']}", ""
-        case "greater_than":
-            return f"more than {context['gt']:g}", ""
-        case "too_short" | "string_too_short":
-            return "at least one entry" if kind == "too_short" else "some text", ""
         case _:
             return f"something else ({kind.replace('_', ' ')})", ""
 

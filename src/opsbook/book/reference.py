@@ -1,0 +1,127 @@
+"""The reference page of the handbook format, written from the models that read it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from opsbook.book.schema import KINDS, schemas
+
+_HEAD = """\
+# The handbook format
+
+Written by `opsbook.book.reference` from the models that read the files; a test keeps it in step.
+
+A handbook is a folder, `ops/` by default. Every file is optional but `opsbook.yaml`. Keys that are not listed here
+are errors. Durations (`500ms`, `30s`, `1h30m`), sizes (`256Mi`, `1GiB`, `500M`) and percentages (`10%`) are written
+with their unit. Words that YAML readers disagree on (`yes`, `10:30`, `0755`, dates) must be in quotes, as must every
+number where text is expected, such as `version: "2.1"`. Anchors, aliases and tags are not part of the format.
+
+In `command` and in the values of `env` stand `{port}` for the instance's port, `{secret:NAME}` for a secret and
+`{url:SERVICE}` for the address at which another service is reached through the proxy; `{{` and `}}` are braces.
+"""
+
+
+def reference() -> str:
+    """The page as Markdown."""
+    parts = [_HEAD]
+    for kind, schema in schemas().items():
+        file, _ = KINDS[kind]
+        definitions = schema.get("$defs", {})
+        parts.append(f"## `{file}`\n\n{schema['description']}\n\n{_table(schema)}")
+        parts += [
+            f"### {file}: {name}\n\n{definition['description']}\n\n{_table(definition)}"
+            for name, definition in _in_order_of_use(schema, definitions)
+        ]
+    return "\n".join(parts)
+
+
+def _in_order_of_use(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    waiting, seen = [schema], set[str]()
+    while waiting:
+        text = json.dumps(waiting.pop(0).get("properties", {}))
+        for name in definitions:
+            if f'"#/$defs/{name}"' in text and name not in seen:
+                seen.add(name)
+                waiting.append(definitions[name])
+                yield name, definitions[name]
+
+
+def _table(schema: Mapping[str, Any]) -> str:
+    required = set(schema.get("required", ()))
+    lines = ["| key | value | default | what it says |", "|---|---|---|---|"]
+    for key, value in schema.get("properties", {}).items():
+        default = "**required**" if key in required else _default(value)
+        told = value.get("description", "")
+        example = (
+            f" Example: {_code(value['examples'][0])}" if value.get("examples") and _worth(value) else ""
+        )
+        cells = (f"`{key}`", _kind(value), default, f"{told}{example}".strip())
+        lines.append(f"| {' | '.join(_cell(cell) for cell in cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _worth(value: Mapping[str, Any]) -> bool:
+    """An example that only repeats the default says nothing."""
+    return bool(value["examples"][0] != value.get("default"))
+
+
+def _kind(value: Mapping[str, Any]) -> str:
+    if "$comment" in value:
+        return str(value["$comment"])
+    if "$ref" in value:
+        return f"{value['$ref'].rpartition('/')[2]} (below)"
+    if "anyOf" in value:
+        return " or ".join(_kind(option) for option in value["anyOf"] if option.get("type") != "null")
+    if "enum" in value:
+        return " \\| ".join(f"`{choice}`" for choice in value["enum"])
+    if "const" in value:
+        return f"`{value['const']}`"
+    match value.get("type"):
+        case "array":
+            inner = value.get("items")
+            return f"list of {_kind(inner)}" if inner else "list"
+        case "object":
+            inner = value.get("additionalProperties") or next(
+                iter(value.get("patternProperties", {}).values()), None
+            )
+            return f"mapping of name to {_kind(inner)}" if isinstance(inner, dict) else "mapping"
+        case "integer":
+            low, high = value.get("minimum"), value.get("maximum")
+            bounds = f" {low} to {high}" if high is not None else f" from {low}" if low is not None else ""
+            return f"whole number{bounds}"
+        case "boolean":
+            return "`true` \\| `false`"
+        case "string" | None:
+            return "text"
+        case list() as kinds:
+            return " or ".join(_kind({"type": kind}) for kind in kinds)
+        case other:
+            return str(other)
+
+
+def _default(value: Mapping[str, Any]) -> str:
+    default = value.get("default")
+    return "" if default in (None, "", [], {}) else _code(default)
+
+
+def _code(value: Any) -> str:
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{value if isinstance(value, str | int | float) else _flow(value)}`"
+
+
+def _flow(value: Any) -> str:
+    """A value as YAML in one line, unquoted where it may be."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_flow(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_flow(inner) for inner in value) + "]"
+    if isinstance(value, str) and not value.replace("-", "").replace("_", "").replace("%", "").isalnum():
+        return json.dumps(value)
+    return str(value)
+
+
+def _cell(text: str) -> str:
+    return text.replace("\n", " ")

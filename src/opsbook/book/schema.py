@@ -1,0 +1,44 @@
+"""JSON Schemas of the files of a handbook, for editors; from the same models that validate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from opsbook.book.cover import Cover
+from opsbook.book.environment import Environment
+from opsbook.book.fields import Part
+from opsbook.book.service import Service
+from opsbook.book.strategy import StrategiesFile
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+KINDS: Mapping[str, tuple[str, type[Part]]] = MappingProxyType(
+    {
+        "opsbook": ("opsbook.yaml", Cover),
+        "service": ("services/NAME.yaml", Service),
+        "environment": ("environments/NAME.yaml", Environment),
+        "strategies": ("deployment/strategies.yaml", StrategiesFile),
+    }
+)
+"""The kinds of files, each with where it lies and what reads it."""
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """A JSON Schema (draft 2020-12) for each kind of file, by the names of `KINDS`."""
+    return {kind: _schema(file, model) for kind, (file, model) in KINDS.items()}
+
+
+def _schema(file: str, model: type[Part]) -> dict[str, Any]:
+    schema = model.model_json_schema()
+    for part in (schema, *schema.get("$defs", {}).values()):
+        part["description"] = _one_line(str(part.get("description", "")))
+        for name, value in part.get("properties", {}).items():
+            value.pop("title", None)  # pydantic's title only repeats the key
+            assert name
+    return {"$schema": DIALECT, **schema, "title": file}
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
