@@ -44,12 +44,8 @@ def _normal(value: Any, where: str, mask: Callable[[str], str] | None, depth: in
         return value
     if isinstance(value, str):
         return text(mask(value) if mask else value, where=where)
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise Invalid(f"{value} is not JSON", hint="write null where there is no number", where=where)
-        return float(value)
+    if isinstance(value, int | float):
+        return _number(value, where)
     if depth >= _DEEPEST:
         raise Invalid(f"nested deeper than {_DEEPEST} levels", hint="does it contain itself?", where=where)
     if isinstance(value, Mapping):
@@ -61,6 +57,17 @@ def _normal(value: Any, where: str, mask: Callable[[str], str] | None, depth: in
         hint="use dicts, lists, strings, numbers, booleans and None only",
         where=where,
     )
+
+
+def _number(value: float, where: str) -> float:
+    if isinstance(value, int):
+        # Beyond 64 bits other readers of the export would round it, and its hash would no longer fit.
+        if not -(2**63) <= value < 2**64:
+            raise Invalid("a whole number beyond 64 bits", hint="write it as a string", where=where)
+        return int(value)
+    if not math.isfinite(value):
+        raise Invalid(f"{value} is not JSON", hint="write null where there is no number", where=where)
+    return float(value)
 
 
 def _normal_object(

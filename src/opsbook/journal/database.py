@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -58,12 +59,28 @@ def database_url(url_or_path: str | Path) -> sa.URL:
 
 def prepare_sqlite(path: Path, *, timeout: float) -> None:
     """Make the file, for its owner only, and turn WAL on, which the file remembers."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # Made before SQLite opens it, so that nobody else can ever read it; -wal and -shm inherit the mode.
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    if not path.exists():
+        _create(path)
     with closing(sqlite3.connect(path, timeout=timeout, isolation_level=None)) as connection:
         if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
             connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _create(path: Path) -> None:
+    """An empty file, for its owner only from the first moment; -wal and -shm inherit the mode.
+
+    It is closed before it gets its name. Closing a file that SQLite has open elsewhere in this process would drop
+    SQLite's locks on it, and another process could then throw away what was just committed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, name = tempfile.mkstemp(dir=path.parent)
+    os.close(handle)
+    try:
+        path.hardlink_to(name)
+    except FileExistsError:
+        pass  # another process was faster
+    finally:
+        Path(name).unlink()
 
 
 class Database:
