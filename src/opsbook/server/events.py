@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
@@ -22,20 +22,6 @@ if TYPE_CHECKING:
 
 PING_SECONDS = 15.0  # shorter than the idle timeout of every common proxy
 PAGE = 500
-
-
-def to_json(event: Event) -> dict[str, Any]:
-    """A journal event as the API sends it; ``at`` is UTC epoch seconds."""
-    return {
-        "id": event.id,
-        "at": event.at,
-        "kind": event.kind,
-        "subject": event.subject,
-        "actor": event.actor,
-        "data": dict(event.data),
-        "hash": event.hash,
-        "previous": event.previous,
-    }
 
 
 def kinds_of(values: list[str]) -> tuple[str, ...]:
@@ -103,7 +89,7 @@ async def _waited(woken: asyncio.Event, seconds: float) -> bool:
 
 def _message(event: Event) -> str:
     return (
-        f"id: {event.id}\nevent: {event.kind}\ndata: {json.dumps(to_json(event), separators=(',', ':'))}\n\n"
+        f"id: {event.id}\nevent: {event.kind}\ndata: {json.dumps(event.to_json(), separators=(',', ':'))}\n\n"
     )
 
 

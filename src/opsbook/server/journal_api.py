@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
-from opsbook.server.events import kinds_of, to_json
+from opsbook.server.events import kinds_of
 
 if TYPE_CHECKING:
     from opsbook.journal import Journal
@@ -50,7 +50,7 @@ def router(journal: Journal) -> APIRouter:
             newest=newest,
         )
         ordered = sorted(found, key=lambda event: event.id)
-        return {"events": [to_json(event) for event in ordered], "head": journal.head().id}
+        return {"events": [event.to_json() for event in ordered], "head": journal.head().id}
 
     @routes.get("/verify")
     def verify() -> dict[str, Any]:

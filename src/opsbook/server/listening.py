@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import socket
@@ -48,16 +47,12 @@ def _refused(host: str, port: int, error: OSError | OverflowError) -> OpsbookErr
 
 def holder_of(port: int) -> str:
     """Who listens on a TCP port: ``"nginx" (pid 812)``, or empty when it cannot be told."""
-    import psutil
+    from opsbook.world.hosts.listeners import (
+        listening_on,
+    )  # psutil, which a successful start does not need here
 
-    with contextlib.suppress(
-        psutil.Error, OSError
-    ):  # other users' sockets may be hidden: the port is still taken
-        for connection in psutil.net_connections(kind="tcp"):
-            listens = connection.status == psutil.CONN_LISTEN
-            if listens and connection.laddr and connection.laddr.port == port and connection.pid:
-                return f'"{psutil.Process(connection.pid).name()}" (pid {connection.pid})'
-    return ""
+    found = listening_on(port)
+    return f'"{found.name}" (pid {found.pid})' if found else ""
 
 
 def bind_unix(path: Path) -> socket.socket:

@@ -11,12 +11,12 @@ import hashlib
 import json
 import os
 import secrets
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from opsbook.errors import Failed, Invalid, Locked, NotAllowed
+from opsbook.world.hosts.files import atomic_write
 
 LONGEST_SOCKET_PATH = 100  # Linux allows 107 bytes, macOS 103
 
@@ -72,16 +72,7 @@ def prepare(state: Path) -> None:
 
 def write_private(path: Path, text: str) -> None:
     """Replace `path` by `text` at once, mode 0600: a reader sees the old or the new, never a half."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    atomic_write(path, text, mode=0o600)
 
 
 def token(state: Path) -> str:

@@ -1,0 +1,192 @@
+"""Waiting for deployments: redrawn on a terminal, line by line elsewhere, NDJSON for programs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import click
+
+from opsbook.deployment.cli import words
+from opsbook.errors import Unreachable
+from opsbook.terminal import Session, Terminal, duration
+
+SERVER_AWAY_SECONDS = 60.0  # how long a server may be gone, for instance while it is upgraded
+INTERRUPTED = 130
+
+Deployments = Sequence[Mapping[str, Any]]
+
+
+class _View(Protocol):
+    def show(self, deployments: Deployments, away: float | None) -> None:
+        """The deployments as they are now; `away`: seconds since the server answered last, None when it does."""
+
+
+class _Screen:
+    """All of it, in place."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._region = terminal.region()
+        self._style = terminal.message_style
+
+    def show(self, deployments: Deployments, away: float | None) -> None:
+        lines: list[str] = []
+        for deployment in deployments:
+            if len(deployments) > 1 and words.finished(deployment):
+                lines.append(words.result(deployment, self._style))
+                continue
+            lines += [
+                self._style.paint(words.title(deployment), "bold"),
+                *words.steps(deployment, self._style),
+            ]
+            if not deployment.get("steps"):
+                lines.append(self._style.state(*words.state_of(deployment)))
+        if away is not None:
+            lines.append(
+                f"{self._style.state('waiting')} for the opsbook server to come back · {duration(away)}"
+            )
+        self._region.draw(lines)
+
+
+class _Lines:
+    """What is new, appended."""
+
+    def __init__(self, terminal: Terminal, write: Callable[..., None]) -> None:
+        self._style = terminal.message_style
+        self._write = write
+        self._seen: set[tuple[str, ...]] = set()
+        self._away = False
+
+    def show(self, deployments: Deployments, away: float | None) -> None:
+        for deployment in deployments:
+            name = str(deployment["id"])
+            prefix = f"{deployment['service']}: " if len(deployments) > 1 else ""
+            self._once((name,), words.title(deployment))
+            for number, step in enumerate(deployment.get("steps") or []):
+                key = (name, str(number), str(step["name"]), str(step.get("status")))
+                self._once(key, prefix + words.step_line(step, self._style))
+        if away is not None and not self._away:
+            self._write(f"{self._style.state('waiting')} for the opsbook server to come back")
+        self._away = away is not None
+
+    def _once(self, key: tuple[str, ...], line: str) -> None:
+        if key not in self._seen:
+            self._seen.add(key)
+            self._write(line)
+
+
+class _Ndjson:
+    """Each state of each deployment that differs from the one before."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._last: dict[str, Any] = {}
+
+    def show(self, deployments: Deployments, away: float | None) -> None:
+        del away
+        for deployment in deployments:
+            steps = [(step.get("name"), step.get("status")) for step in deployment.get("steps") or []]
+            state = (deployment.get("phase"), deployment.get("outcome"), steps)
+            if self._last.get(deployment["id"]) != state:
+                self._last[deployment["id"]] = state
+                self._terminal.json(deployment, indent=None)
+
+
+def follow(
+    session: Session,
+    names: Sequence[str],
+    *,
+    as_json: bool = False,
+    data: bool = False,
+    after: int | None = None,
+) -> list[Mapping[str, Any]]:
+    """Show deployments until all have finished, and return them as they ended.
+
+    Args:
+        names: their ids.
+        as_json: NDJSON on stdout.
+        data: the lines are what was asked for and go to stdout, not to stderr.
+        after: the journal id before they were asked for.
+
+    Raises:
+        click.exceptions.Exit: 130, on Ctrl-C: the deployments go on, and how to come back has been said.
+        Unreachable: the server stayed away.
+    """
+    terminal = session.terminal
+    view: _View
+    if as_json:
+        view = _Ndjson(terminal)
+    elif terminal.moves and not data:
+        view = _Screen(terminal)
+    else:
+        view = _Lines(terminal, terminal.data if data else terminal.message)
+    try:
+        latest: list[Mapping[str, Any]] = []
+        for latest, away in _states(session, names, after):
+            view.show(latest, away)
+        return latest
+    except KeyboardInterrupt:
+        come_back = " ".join(names)
+        terminal.message(
+            "",
+            "detached: the deployment goes on without this terminal",
+            f"{terminal.message_style.paint('hint:', 'cyan')} come back: opsbook deployments watch {come_back}"
+            f" · take it back: opsbook abort {names[0]}",
+        )
+        raise click.exceptions.Exit(INTERRUPTED) from None
+
+
+def _states(
+    session: Session, names: Sequence[str], after: int | None
+) -> Iterator[tuple[list[Mapping[str, Any]], float | None]]:
+    """All deployments, whenever one may have changed; ends after the state in which all have finished."""
+    api = session.api
+    known: dict[str, Mapping[str, Any]] = {}
+    answered = time.monotonic()
+    for event in api.events(after=after, kinds="deployment.*,traffic.*"):
+        if event is not None and known and not _concerns(event, names):
+            continue
+        away = None
+        try:
+            for name in names:
+                if name not in known or not words.finished(known[name]):
+                    known[name] = api.get(f"/api/deployment/deployments/{name}")
+            answered = time.monotonic()
+        except Unreachable as error:
+            away = time.monotonic() - answered
+            if away > SERVER_AWAY_SECONDS:
+                error.hint = (
+                    f"start it: opsbook up --detach · then: opsbook deployments watch {' '.join(names)}"
+                )
+                raise
+        if len(known) == len(names):
+            yield [known[name] for name in names], away
+            if all(words.finished(deployment) for deployment in known.values()):
+                return
+
+
+def _concerns(event: Mapping[str, Any], names: Sequence[str]) -> bool:
+    data = event.get("data") or {}
+    return data.get("id") in names or data.get("deployment") in names
+
+
+def head(session: Session) -> int | None:
+    """The newest journal id: what follows it is news."""
+    newest = session.api.get("/api/journal/events", {"limit": 1, "newest": True})
+    return int(newest["head"]) if newest and newest.get("head") is not None else None
+
+
+def report(session: Session, deployments: Deployments, *, as_json: bool = False) -> None:
+    """Say how it ended.
+
+    Raises:
+        OpsbookError: it did not end well; exit 3 when it was taken back.
+    """
+    if not as_json:
+        session.terminal.message(
+            *(words.result(deployment, session.terminal.message_style) for deployment in deployments)
+        )
+    error = words.failure(deployments)
+    if error is not None:
+        raise error

@@ -1,0 +1,140 @@
+"""What a deployment, as the API describes it, reads like. Pure: JSON in, lines out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from opsbook.errors import Conflict, Failed, OpsbookError, RolledBack
+from opsbook.terminal import Style, duration, table
+
+Deployment = Mapping[str, Any]
+
+VERBS = {"deploy": "deploy", "rollback": "roll back", "scale": "scale", "restart": "restart"}
+# An outcome's symbol of `opsbook.terminal.SYMBOLS`, and its word.
+OUTCOMES = {
+    "succeeded": ("ok", "done"),
+    "rolled_back": ("failed", "rolled back"),
+    "failed": ("failed", "failed"),
+    "aborted": ("failed", "aborted"),
+    "superseded": ("warning", "superseded"),
+}
+
+
+def finished(deployment: Deployment) -> bool:
+    return deployment.get("outcome") is not None or bool(deployment.get("finished_at"))
+
+
+def strategy_of(deployment: Deployment) -> str:
+    strategy = deployment.get("strategy") or ""
+    return str(strategy.get("name", "")) if isinstance(strategy, Mapping) else str(strategy)
+
+
+def name_of(deployment: Deployment) -> str:
+    """``web 2.1``."""
+    return f"{deployment['service']} {deployment.get('version') or ''}".strip()
+
+
+def title(deployment: Deployment) -> str:
+    """``deploy web 2.1 → production · canary · by ana``."""
+    kind = str(deployment.get("kind", "deploy"))
+    parts = [
+        f"{VERBS.get(kind, kind)} {name_of(deployment)} → {deployment['environment']}",
+        strategy_of(deployment) if kind == "deploy" else "",
+        f"by {deployment['requested_by']}" if deployment.get("requested_by") else "",
+        str(deployment["id"]),
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def state_of(deployment: Deployment) -> tuple[str, str]:
+    """The symbol of `opsbook.terminal.SYMBOLS`, and the word: the outcome, or the phase while there is none."""
+    outcome = deployment.get("outcome")
+    if outcome:
+        return OUTCOMES.get(str(outcome), ("warning", str(outcome)))
+    phase = str(deployment.get("phase") or "pending").replace("_", " ")
+    return ("waiting", phase) if phase in {"pending", "gated"} else ("running", phase)
+
+
+def steps(deployment: Deployment, style: Style) -> list[str]:
+    """One line a step, for a screen that is redrawn."""
+    rows = [
+        (
+            f"{style.symbol(_state(step))} {_called(step)}",
+            _seconds(step),
+            style.paint(str(step.get("detail") or ""), "dim"),
+        )
+        for step in deployment.get("steps") or []
+    ]
+    return table(rows, right=(1,))
+
+
+def step_line(step: Mapping[str, Any], style: Style) -> str:
+    """One step as a line that stands alone in a log: symbol, word, name, time, detail."""
+    state = _state(step)
+    parts = [
+        f"{style.symbol(state)} {state:<8}",
+        str(step["name"]),
+        _seconds(step),
+        str(step.get("detail") or ""),
+    ]
+    return "  ".join(part for part in parts if part)
+
+
+def _state(step: Mapping[str, Any]) -> str:
+    status = str(step.get("status", "running"))
+    return status if status in {"ok", "failed", "running", "waiting", "paused"} else "warning"
+
+
+def _called(step: Mapping[str, Any]) -> str:
+    """A name says what an ok or running step is; any other state is spelt out beside its symbol."""
+    state = _state(step)
+    return str(step["name"]) if state in {"ok", "running"} else f"{step['name']} {state}"
+
+
+def _seconds(step: Mapping[str, Any]) -> str:
+    return duration(float(step["seconds"])) if step.get("seconds") is not None else ""
+
+
+def result(deployment: Deployment, style: Style) -> str:
+    """The last line: ``✔ done  web 2.1 serves production · 31.2s``."""
+    state, word = state_of(deployment)
+    took = ""
+    if deployment.get("finished_at") and deployment.get("started_at"):
+        took = duration(float(deployment["finished_at"]) - float(deployment["started_at"]))
+    said = str(deployment.get("serving") or f"{name_of(deployment)} in {deployment['environment']}")
+    if state == "failed":
+        said = f"{name_of(deployment)} → {deployment['environment']}"
+    return " · ".join(part for part in (f"{style.state(state, word)}  {said}", took) if part)
+
+
+def failure(deployments: Sequence[Deployment]) -> OpsbookError | None:
+    """The error of a rollout that did not end well: the first failed one, else the first taken back; or None."""
+    ranked = sorted(
+        (d for d in deployments if d.get("outcome") != "succeeded"),
+        key=lambda deployment: deployment.get("outcome") != "failed",
+    )
+    return _error(ranked[0]) if ranked else None
+
+
+def _error(deployment: Deployment) -> OpsbookError:
+    outcome = str(deployment.get("outcome"))
+    kinds: dict[str, type[OpsbookError]] = {
+        "rolled_back": RolledBack,
+        "aborted": RolledBack,
+        "superseded": Conflict,
+    }
+    _, word = state_of(deployment)
+    verb = VERBS.get(str(deployment.get("kind")), "deploy")
+    details = {
+        "causes": [deployment["reason"]] if deployment.get("reason") else [],
+        "log": list(deployment.get("log_tail") or []),
+        "serving": str(deployment.get("serving") or ""),
+        "id": deployment["id"],
+        "outcome": outcome,
+    }
+    return kinds.get(outcome, Failed)(
+        f"{verb} {name_of(deployment)} → {deployment['environment']}: {word}",
+        hint=f"opsbook deployments show {deployment['id']}",
+        details=details,
+    )
