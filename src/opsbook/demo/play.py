@@ -1,0 +1,94 @@
+"""What the acts of the tour share: the stage, the customers, the promises kept and broken, the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from opsbook.demo.commands import Commands, Ended
+from opsbook.demo.customers import Customers
+from opsbook.demo.narration import Narrator
+from opsbook.demo.stage import Stage
+from opsbook.errors import Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A deployment of the tour, for the summary."""
+
+    what: str
+    outcome: str
+    seconds: float
+
+
+class Play:
+    """The state of the tour."""
+
+    def __init__(self, stage: Stage, narrator: Narrator, *, rate: float, connections: int) -> None:
+        self.stage = stage
+        self.narrator = narrator
+        self.commands = Commands(stage.folder, narrator.output)
+        self.scenes: list[Scene] = []
+        self.switches: list[float] = []  # seconds in which traffic changed over
+        self.rollback_seconds: float | None = None
+        self.chain = ""
+        self.broken = 0
+        self.started = False
+        self._rate, self._connections = rate, connections
+        self._customers: Customers | None = None
+
+    # --- promises
+
+    def type(self, *words: str, expect: tuple[int, ...] = (0,)) -> Ended:
+        """Run a command as a user would type it; its exit code is a promise."""
+        self.narrator.command(words)
+        ended = self.commands.run(*words)
+        if ended.code not in expect:
+            wanted = " or ".join(map(str, expect))
+            self.broke(f"`opsbook {words[0]}` ends with {wanted}", f"it ended with {ended.code}")
+        return ended
+
+    def promise(self, what: str, kept: object, otherwise: str = "it is not so") -> None:
+        """Say whether a promise was kept."""
+        if kept:
+            self.narrator.kept(what)
+        else:
+            self.broke(what, otherwise)
+
+    def broke(self, promise: str, what_happened: str) -> None:
+        self.broken += 1
+        self.narrator.broken(promise, what_happened)
+
+    # --- customers
+
+    def open_shop(self, ledger: str) -> None:
+        """Let the customers in."""
+        self._customers = Customers(
+            self.stage.url,
+            ledger,
+            rate=self._rate,
+            connections=self._connections,
+            errors=self.stage.folder / "customers.log",
+        )
+
+    @property
+    def customers(self) -> Customers:
+        if self._customers is None:
+            raise Failed("the shop is not open yet")
+        return self._customers
+
+    def nothing_lost(self) -> None:
+        """Let a hundred more answers come, then promise that none has failed since the shop opened."""
+        report = self.customers.wait_for(100)
+        causes = ", ".join(f"{count} × {cause}" for cause, count in report["causes"].items())
+        self.promise(f"{report['ok']:,} requests answered, none failed", report["failed"] == 0, causes)
+
+    def close_shop(self) -> Mapping[str, Any]:
+        """Let the customers finish; all that they counted, empty when there were none. Raises Failed."""
+        if self._customers is None:
+            return {}
+        try:
+            return self._customers.stop()
+        finally:
+            self._customers.send_away()

@@ -1,0 +1,76 @@
+"""The stage of the tour: a copy of the shop in a temporary folder, and the versions that are played on it."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import tempfile
+from importlib import resources
+from pathlib import Path
+
+from opsbook.errors import NotFound
+
+_ENTRY_PORT = "entry: {port: 8080}"  # as examples/shop/ops/environments/local.yaml has it
+
+
+class Stage:
+    """A temporary folder with the handbook in `ops/`, the sources beside it and opsbook's state in `.opsbook/`."""
+
+    def __init__(self) -> None:
+        # Unix sockets have short paths only; the default temporary folder of some systems has a long one.
+        self.folder = Path(tempfile.mkdtemp(prefix="opsbook-demo-", dir="/tmp"))
+        shutil.copytree(shop(), self.folder, dirs_exist_ok=True)
+        self.entry_port, self.api_port = free_ports(2)
+        environment = self.folder / "ops" / "environments" / "local.yaml"
+        text = environment.read_text()
+        environment.write_text(text.replace(_ENTRY_PORT, f"entry: {{port: {self.entry_port}}}"))
+
+    @property
+    def state(self) -> Path:
+        return self.folder / ".opsbook"
+
+    @property
+    def url(self) -> str:
+        """Where the shop's requests come in."""
+        return f"http://127.0.0.1:{self.entry_port}"
+
+    def write_version(self, service: str, version: str, *, fault: str = "") -> None:
+        """Change the source of `service` as a developer would: another version, sound or with a `fault`."""
+        source = self.folder / service
+        (source / "version.txt").write_text(f"{version}\n")
+        (source / "fault.txt").unlink(missing_ok=True)
+        if fault:
+            (source / "fault.txt").write_text(f"{fault}\n")
+
+    def remove(self) -> None:
+        """Remove everything. Snapshots of releases are read-only, so their folders are opened first."""
+        for folder in [self.folder, *self.folder.rglob("*")]:
+            if folder.is_dir() and not folder.is_symlink():
+                folder.chmod(0o700)
+        shutil.rmtree(self.folder)
+
+
+def shop() -> Path:
+    """The folder of the shop: within the installed package, or in a clone of the repository.
+
+    Raises:
+        NotFound: this installation has no examples.
+    """
+    packaged = Path(str(resources.files("opsbook.demo"))) / "shop"
+    clone = Path(__file__).parents[3] / "examples" / "shop"
+    for folder in (packaged, clone):
+        if (folder / "ops" / "opsbook.yaml").is_file():
+            return folder
+    raise NotFound("this installation of opsbook has no examples", hint="run the demo in a clone: make demo")
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback address that nobody listens on now."""
+    listeners = [socket.socket() for _ in range(count)]
+    try:
+        for listener in listeners:
+            listener.bind(("127.0.0.1", 0))
+        return [listener.getsockname()[1] for listener in listeners]
+    finally:
+        for listener in listeners:
+            listener.close()

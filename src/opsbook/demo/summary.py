@@ -1,0 +1,54 @@
+"""The table at the end of the tour. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from opsbook.demo.play import Play
+
+
+def summary(play: Play, figures: Mapping[str, Any]) -> list[str]:
+    """The lines of the table.
+
+    Args:
+        figures: the final report of the load generator.
+    """
+    if figures["failed"]:
+        first = figures["failures"][0]
+        play.broke(
+            "no request failed", f"{figures['failed']} did, the first: {first['kind']}, {first['cause']}"
+        )
+    width = max((len(scene.what) for scene in play.scenes), default=0)
+    deployments = [
+        f"  {scene.what.ljust(width)}  {scene.outcome}, {scene.seconds:.1f} s" for scene in play.scenes
+    ]
+    kinds = ", ".join(f"{kind['sent']:,} {name}" for name, kind in figures["kinds"].items())
+    pages = figures["kinds"]["http"]["latency_ms"]
+    rows = {
+        "requests sent": f"{figures['sent']:,} ({kinds})",
+        "failed": str(figures["failed"]),
+        "page latency": f"p50 {pages['p50']:.1f} ms, p99 {pages['p99']:.1f} ms, longest {pages['max']:.0f} ms",
+        "switch to a new version": _milliseconds(play.switches),
+        "roll back to the warm one": _milliseconds(
+            [] if play.rollback_seconds is None else [play.rollback_seconds]
+        )
+        + " from the command to the last answer of the version left",
+        "journal": f"chain {play.chain or 'not verified'}",
+        "time": f"{play.narrator.elapsed:.0f} s",
+    }
+    label = max(map(len, rows))
+    verdict = "Everything was as promised." if not play.broken else f"{play.broken} promises were broken."
+    return [
+        "",
+        "Deployments",
+        *deployments,
+        "",
+        *(f"{name.ljust(label)}  {value}" for name, value in rows.items()),
+        "",
+        verdict,
+    ]
+
+
+def _milliseconds(seconds: list[float]) -> str:
+    return " and ".join(f"{one * 1000:.0f} ms" for one in seconds) or "not measured"
