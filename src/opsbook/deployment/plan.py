@@ -1,0 +1,72 @@
+"""What next: pure decisions over a deployment, its placement and what was just seen of the world.
+
+`decide` is asked again and again; it answers with one idempotent action. Nothing depends on having been alive a
+moment ago: all it knows is in its three arguments.
+"""
+
+from __future__ import annotations
+
+from opsbook.deployment.back import go_back
+from opsbook.deployment.forward import drain, promote, roll, scale, switch
+from opsbook.deployment.looks import Action, Enter, Finish, Seen, Wait, ailing, count, not_routed, others, up
+from opsbook.deployment.model import Deployment, Outcome, Phase, Placement
+
+
+def decide(deployment: Deployment, placement: Placement, seen: Seen) -> Action:
+    """The next action.
+
+    Args:
+        deployment: as recorded. placement: as recorded; the proxy was given its table.
+        seen: looks for every instance that the runtime knows of this service and environment.
+    """
+    if deployment.phase is Phase.ABORTING:
+        return go_back(deployment, placement, seen)
+    if trouble := find_trouble(deployment, placement, seen):
+        return trouble
+    match deployment.phase:
+        case Phase.PENDING:
+            return Enter(Phase.GATED, "no gate is in the way")
+        case Phase.GATED:
+            return Enter(
+                Phase.STARTING, f"starting {count(len(deployment.instances))} of {deployment.version}"
+            )
+        case Phase.PROMOTING:
+            # An instance may have died since it was last looked at: what is promoted is well now.
+            if waiting := not_routed(deployment.instances, seen):
+                return Wait(waiting)
+            return promote(deployment, placement)
+        case Phase.DRAINING:
+            return drain(deployment, placement, seen)
+    if deployment.kind == "scale":
+        return scale(deployment, placement, seen)
+    if deployment.strategy.type == "rolling":
+        return roll(deployment, placement, seen)
+    return switch(deployment, placement, seen)
+
+
+# --- what is wrong
+
+
+def find_trouble(deployment: Deployment, placement: Placement, seen: Seen) -> Action | None:
+    """Why the deployment must not go on: a person's abort, or an instance that fails. Abort wins."""
+    if deployment.abort is not None:
+        if deployment.promoted and not can_return(deployment, placement, seen):
+            reason = (
+                f"the abort of {deployment.abort.by} came after {deployment.before.version or 'the old version'} "
+                "had been stopped; roll back instead"
+            )
+            return Finish(Phase.DONE, Outcome.SUCCEEDED, reason)
+        return Enter(Phase.ABORTING, deployment.abort.reason or f"aborted by {deployment.abort.by}")
+    if deployment.promoted or deployment.phase in (Phase.PENDING, Phase.GATED):
+        return None
+    for name in deployment.instances:
+        look = seen.looks.get(name)
+        if look is not None and (reason := ailing(deployment, look)):
+            return Enter(Phase.ABORTING, reason, culprit=name)
+    return None
+
+
+def can_return(deployment: Deployment, placement: Placement, seen: Seen) -> bool:
+    """Whether enough of the old release still runs to take the requests back after promotion."""
+    old = [name for name in others(deployment, placement) if up(seen, name)]
+    return bool(deployment.before.release) and len(old) >= max(1, deployment.before.replicas)

@@ -1,0 +1,83 @@
+"""From placements to the proxy's route table. Pure: the same placements and addresses give the same table."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from opsbook.deployment.model import Group, Placement, Release
+from opsbook.deployment.workloads import health_check
+from opsbook.world.words import Address, Backend, Endpoint, Listener, Route, RouteTable, Split
+
+
+def route_table(
+    placements: Iterable[Placement], releases: Mapping[str, Release], addresses: Mapping[str, Address]
+) -> RouteTable:
+    """All listeners and backends.
+
+    Args:
+        releases: by release id, for every release that a placement's groups name.
+        addresses: by instance id; an instance without one (it is gone) is left out.
+    """
+    backends: list[Backend] = []
+    routes: dict[tuple[str, Address], list[Route]] = defaultdict(list)
+    listeners: list[Listener] = []
+    for placement in sorted(placements, key=lambda placement: placement.subject):
+        entry = placement.entry
+        if entry is None:
+            continue
+        here = [_backend(placement, group, releases[group.release], addresses) for group in placement.groups]
+        backends += here
+        split = _split(placement, {backend.name for backend in here})
+        if entry.kind == "tcp":
+            listeners.append(Listener(entry.listener, Address(entry.address, entry.port), "tcp", split=split))
+            continue
+        routes[entry.listener, Address(entry.address, entry.port)].append(
+            Route(
+                service=placement.service,
+                split=split,
+                host=entry.host,
+                prefix=entry.path,
+                strip_prefix=entry.strip_prefix,
+                timeout=entry.timeout,
+            )
+        )
+    listeners += [
+        Listener(name, address, "http", routes=tuple(sorted(found, key=_most_specific_first)))
+        for (name, address), found in routes.items()
+    ]
+    return RouteTable(
+        listeners=tuple(sorted(listeners, key=lambda listener: listener.name)),
+        backends=tuple(sorted(backends, key=lambda backend: backend.name)),
+    )
+
+
+def backend_name(placement: Placement, release: str) -> str:
+    return f"{placement.environment}/{placement.service}/{release}"
+
+
+def _backend(
+    placement: Placement, group: Group, release: Release, addresses: Mapping[str, Address]
+) -> Backend:
+    endpoints = tuple(
+        Endpoint(member.instance, addresses[member.instance], draining=member.draining)
+        for member in group.members
+        if member.instance in addresses
+    )
+    return Backend(
+        name=backend_name(placement, group.release),
+        protocol=release.config.get("port") or "tcp",
+        endpoints=endpoints,
+        health=health_check(release.config),
+    )
+
+
+def _split(placement: Placement, known: set[str]) -> Split:
+    weights = (
+        (backend_name(placement, release), weight) for release, weight in sorted(placement.weights.items())
+    )
+    return Split(tuple((name, weight) for name, weight in weights if weight > 0 and name in known))
+
+
+def _most_specific_first(route: Route) -> tuple[bool, str, int, str]:
+    return (route.host is None, route.host or "", -len(route.prefix), route.prefix)

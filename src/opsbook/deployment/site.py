@@ -1,0 +1,42 @@
+"""What the room works with: the three foundations, handed in by the composition root."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from opsbook.book import Book
+from opsbook.deployment.records import Records
+from opsbook.journal import Durable, Journal
+from opsbook.world.words import Clock, Releases, Runtime, Secrets, Traffic
+
+WriteVersion = Callable[[str, str, str, str], None]
+
+
+class PinningSecrets(Secrets, Protocol):
+    """Secrets that can keep the versions a release was made with, so that a rollback gets the same values."""
+
+    def pin(self, names: Sequence[str]) -> object: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """One opsbook: its book, its world, its journal."""
+
+    book: Callable[[], Book]
+    journal: Journal
+    durable: Durable
+    runtime: Runtime
+    traffic: Traffic
+    releases: Releases
+    secrets: PinningSecrets
+    clock: Clock
+    root: Path  # the handbook's folder: relative sources start there
+    free_port: Callable[[int], bool]
+    write_version: WriteVersion  # (environment, service, version, actor): into the handbook
+
+    @property
+    def records(self) -> Records:
+        return Records(self.journal)

@@ -1,0 +1,159 @@
+"""What goes on between deployments: watch windows, warm releases that have been kept long enough, the proxy."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from opsbook.deployment.draining import DRAIN_SETTLE, taking_out
+from opsbook.deployment.model import Deployment, Placement, Watch
+from opsbook.deployment.records import deployment_key, placement_key
+from opsbook.deployment.requests import Requests
+from opsbook.deployment.router import Router
+from opsbook.deployment.routing import backend_name
+from opsbook.deployment.site import Site
+from opsbook.deployment.turns import LEASE_SECONDS, lease_subject
+from opsbook.errors import Locked, OpsbookError
+
+UNHEALTHY_SECONDS = 5.0
+"""In the watch window: how long an instance may be unhealthy before its release is taken back."""
+
+
+class Steward:
+    """Looks once a second; acts only where a placement asks for it."""
+
+    def __init__(
+        self,
+        site: Site,
+        router: Router,
+        requests: Requests,
+        stopping: threading.Event,
+        log: Callable[[str], None],
+    ) -> None:
+        self._site = site
+        self._router = router
+        self._requests = requests
+        self._stopping = stopping
+        self._log = log
+        self._unhealthy_since: dict[str, float] = {}
+
+    def run(self) -> None:
+        """Until opsbook ends. A failure in one placement is told and tried again; the others go on."""
+        while not self._stopping.wait(1.0):
+            try:
+                self.look()
+            except OpsbookError as error:
+                self._log(f"steward: {error}")
+
+    def look(self) -> None:
+        """One round."""
+        now = self._site.clock.now()
+        for placement in self._site.records.placements():
+            watch, previous = placement.watch, placement.previous
+            try:
+                if watch is not None and (reason := self._trouble(placement, watch)):
+                    self._revert(placement, watch, reason)
+                elif watch is not None and now > watch.until:
+                    self._change(placement, placement.but(watch=None))
+                elif previous is not None and watch is None and now > previous.until:
+                    self._end_warm(placement)
+            except Locked:
+                continue  # somebody is at work on it; the next round looks again
+
+    # --- the watch window
+
+    def _trouble(self, placement: Placement, watch: Watch) -> str:
+        strategy = self._site.records.deployment(watch.deployment).strategy
+        wall, now = self._site.clock.now(), self._site.clock.monotonic()
+        members = {m.instance for m in placement.members(watch.release) if not m.draining}
+        endpoints: dict[str, bool] = {}
+        if placement.entry is not None:
+            backend = self._site.traffic.observe().backends.get(backend_name(placement, watch.release))
+            endpoints = {str(e.address): e.healthy for e in backend.endpoints} if backend else {}
+        for instance in self._site.runtime.instances(placement.environment, placement.service):
+            if instance.id not in members:
+                continue
+            crashes = sum(1 for at in instance.recent_restarts if wall - at < strategy.crash_window)
+            if crashes > strategy.crash_loop and "crash" in strategy.rollback_on:
+                return (
+                    f"{instance.id} is in a crash loop: ended {crashes} times, last with {instance.last_exit}"
+                )
+            healthy = instance.alive and endpoints.get(str(instance.address), placement.entry is None)
+            if healthy:
+                self._unhealthy_since.pop(instance.id, None)
+                continue
+            since = self._unhealthy_since.setdefault(instance.id, now)
+            if now - since > UNHEALTHY_SECONDS and "health" in strategy.rollback_on:
+                return f"{instance.id} has been unhealthy for {now - since:.0f} s"
+        return ""
+
+    def _revert(self, placement: Placement, watch: Watch, reason: str) -> None:
+        self._refuse_if_busy(placement)
+        back = self._requests.rollback(
+            placement.service,
+            placement.environment,
+            watch.back_to,
+            "opsbook",
+            automatic=True,
+            reverts=watch.deployment,
+            reason=reason,
+        )
+        reverted = self._site.records.deployment(watch.deployment)
+        self._site.journal.append(
+            "deployment.reverted",
+            placement.subject,
+            {"id": watch.deployment, "by": back.deployments[0], "reason": reason},
+            actor="opsbook",
+            put={deployment_key(watch.deployment): reverted.but(reverted_by=back.deployments[0]).to_json()},
+        )
+
+    # --- the warm previous release
+
+    def _end_warm(self, placement: Placement) -> None:
+        previous = placement.previous
+        assert previous is not None
+        lease = self._site.journal.leases.acquire(
+            lease_subject(placement.environment, placement.service),
+            holder="opsbook",
+            reason=f"stopping the previous release {previous.version}",
+            ttl=LEASE_SECONDS,
+        )
+        try:
+            placement = self._site.records.placement(placement.environment, placement.service)
+            if placement.previous != previous:
+                return
+            names = {member.instance for member in placement.members(previous.release)}
+            out = taking_out(placement, names).but(previous=None)
+            self._change(placement, out)
+            self._router.apply()
+            self._site.clock.sleep(DRAIN_SETTLE)
+            for name in names:
+                self._site.runtime.stop(name)
+            self._router.forget(
+                names, self._site.records.placement(placement.environment, placement.service), lease
+            )
+            self._site.journal.append(
+                "placement.warm_ended",
+                placement.subject,
+                {"release": previous.release, "version": previous.version, "instances": sorted(names)},
+                actor="opsbook",
+            )
+        finally:
+            self._site.journal.leases.release(lease)
+
+    def _change(self, before: Placement, after: Placement) -> None:
+        """A change of bookkeeping only, refused while somebody is at work on the placement."""
+        if after.watch is None and before.watch is not None:
+            self._refuse_if_busy(before)
+        key = placement_key(before.environment, before.service)
+        self._site.journal.state.put(key, after.but(revision=before.revision + 1).to_json())
+
+    def _refuse_if_busy(self, placement: Placement) -> None:
+        lease = self._site.journal.leases.get(lease_subject(placement.environment, placement.service))
+        if lease is not None and lease.expires_at > self._site.clock.now():
+            raise Locked(f"{lease.holder} is at work", where=placement.subject)
+
+
+def unfinished_of(deployments: list[Deployment], environment: str, service: str) -> Deployment | None:
+    """The deployment under way, if any."""
+    return next((d for d in deployments if d.environment == environment and d.service == service), None)

@@ -1,0 +1,361 @@
+"""The story of a deployment: re-read the world, ask the plan what is next, do one idempotent thing, record it.
+
+`Workflow.run` is the durable workflow. After a crash it is run again and goes on where the world is, not where
+it remembers to have been.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from opsbook.deployment.looking import Lookout
+from opsbook.deployment.looks import Action, Enter, Finish, Promote, Reroute, Start, Stop, Wait
+from opsbook.deployment.model import Deployment, Hold, Outcome, Phase, Placement, Transition, Watch
+from opsbook.deployment.plan import decide
+from opsbook.deployment.preparing import prepare
+from opsbook.deployment.records import deployment_key, placement_key
+from opsbook.deployment.router import Router
+from opsbook.deployment.side_by_side import side_by_side
+from opsbook.deployment.site import Site
+from opsbook.deployment.turns import Interrupted, LostTurn, Turn, Turns
+from opsbook.deployment.workloads import workload
+from opsbook.errors import OpsbookError
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
+ACTOR = "opsbook"
+
+
+class Workflow:
+    """Brings deployments to their end, one thread for each that is under way."""
+
+    def __init__(self, site: Site, router: Router, stopping: threading.Event) -> None:
+        self._site = site
+        self._router = router
+        self._stopping = stopping
+        self._turns = Turns(site)
+        self._lookouts: dict[str, Lookout] = {}
+        self.waiting: dict[str, str] = {}  # deployment id to what it waits for, for people
+
+    def run(self, name: str) -> str:
+        """Bring deployment `name` to its end; returns its outcome. Safe to run again at any point."""
+        step = 0
+        while not self._deployment(name).finished:
+            # One durable step a phase: what was done is not asked again, what was not is looked up in the world.
+            self._site.durable.step(f"advance-{step}", lambda: self._advance(name))
+            step += 1
+        self.waiting.pop(name, None)
+        self._lookouts.pop(name, None)
+        return str(self._deployment(name).outcome)
+
+    def _advance(self, name: str) -> str:
+        """Act until the deployment has entered another phase; returns that phase."""
+        deployment = self._deployment(name)
+        if deployment.finished:
+            return deployment.phase
+        try:
+            with self._turns.of(deployment, lambda: self._wants_out(name), self._say(name)) as turn:
+                return self._act_until_next_phase(name, turn)
+        except LostTurn as lost:
+            return self._finish_without_turn(name, str(lost))
+
+    def _act_until_next_phase(self, name: str, turn: Turn) -> str:
+        started_in = self._deployment(name).phase
+        if started_in is Phase.PENDING and (finished := self._prepare(name, turn)):
+            return finished
+        lookout = self._lookouts.setdefault(name, Lookout(self._site))
+        lookout.entered(started_in)
+        pause = SHORTEST_PAUSE
+        while (deployment := self._deployment(name)).phase is started_in:
+            self._check_still_running()
+            placement = self._placement(deployment)
+            serving = self._router.serves_present()
+            action = decide(deployment, placement, lookout.look(deployment, placement, serving=serving))
+            self.waiting[name] = action.waiting_for if isinstance(action, Wait) else ""
+            turn.check()
+            try:
+                self._act(deployment, action, turn)
+            except LostTurn:
+                raise
+            except OpsbookError as error:
+                self._take_back(self._deployment(name), error, turn)
+            pause = min(pause * 1.5, LONGEST_PAUSE) if isinstance(action, Wait) else SHORTEST_PAUSE
+            if isinstance(action, Wait):
+                self._site.clock.sleep(pause)
+            # A canary's step re-enters the same phase; the step counter tells them apart.
+            if isinstance(action, Enter | Finish):
+                break
+        return self._deployment(name).phase
+
+    # --- the actions, in the order of a deployment
+
+    def _prepare(self, name: str, turn: Turn) -> str:
+        """Take the snapshot, make the release, settle which instances; returns a phase when it ended already."""
+        deployment = self._deployment(name)
+        try:
+            prepared, placement, release = prepare(self._site, deployment, self._say(name))
+        except OpsbookError as error:
+            log = tuple(error.details.get("log", ()))
+            reason = f"{error}" + (f"; {error.hint}" if error.hint else "")
+            ended = deployment.but(log_tail=log)
+            return self._finish(ended, Finish(Phase.FAILED, Outcome.FAILED, _untouched(ended, reason)), turn)
+        put = {deployment_key(name): prepared.to_json()}
+        if placement is not None:
+            put[placement_key(placement.environment, placement.service)] = placement.to_json()
+        if release is not None:
+            put |= release.put
+            self._site.journal.append(
+                "release.created", deployment.subject, release.event, actor=ACTOR, lease=turn.lease, put=put
+            )
+        else:
+            self._record(prepared, Phase.PENDING, "prepared", turn, put=put)
+        return ""
+
+    def _act(self, deployment: Deployment, action: Action, turn: Turn) -> None:
+        match action:
+            case Enter():
+                self._enter(deployment, action, turn)
+            case Start():
+                self._start(deployment, action, turn)
+            case Reroute():
+                self._reroute(deployment, action, turn)
+            case Stop():
+                self._stop(deployment, action, turn)
+            case Promote():
+                self._promote(deployment, action, turn)
+            case Finish():
+                self._finish(deployment, action, turn)
+
+    def _enter(self, deployment: Deployment, action: Enter, turn: Turn) -> None:
+        evidence: dict[str, Any] = {}
+        if action.culprit:
+            tail = self._site.runtime.log_tail(action.culprit)
+            deployment = deployment.but(log_tail=tail)
+            evidence = {"instance": action.culprit, "log": list(tail[-10:])}
+        if action.phase is Phase.ABORTING:
+            deployment = deployment.but(reason=action.message)
+        self._record(
+            deployment.but(phase=action.phase, step=action.step), action.phase, action.message, turn, evidence
+        )
+
+    def _start(self, deployment: Deployment, action: Start, turn: Turn) -> None:
+        if action.backup and set(action.instances) - set(deployment.backups):
+            deployment = deployment.but(
+                backups=tuple(dict.fromkeys((*deployment.backups, *action.instances)))
+            )
+        self._site.journal.append(
+            "instance.starting",
+            deployment.subject,
+            {"deployment": deployment.id, "release": action.release, "instances": list(action.instances)},
+            actor=ACTOR,
+            lease=turn.lease,
+            put={deployment_key(deployment.id): deployment.to_json()},
+        )
+        release = self._site.records.release(deployment.environment, deployment.service, action.release)
+        for instance in action.instances:
+            self._site.runtime.start(workload(release), instance)
+
+    def _reroute(self, deployment: Deployment, action: Reroute, turn: Turn) -> None:
+        before = self._placement(deployment)
+        placement = action.placement.but(revision=before.revision + 1)
+        about = {"deployment": deployment.id, "weights": placement.weights}
+        self._site.journal.append(
+            "traffic.shifting",
+            deployment.subject,
+            about | {"message": action.message},
+            actor=ACTOR,
+            lease=turn.lease,
+            put={placement_key(placement.environment, placement.service): placement.to_json()},
+        )
+        try:
+            served = self._router.apply()
+        except OpsbookError as error:
+            # The proxy has its last good table back; so must the record.
+            self._site.journal.append(
+                "traffic.refused",
+                deployment.subject,
+                {"deployment": deployment.id, "reason": error.message},
+                actor=ACTOR,
+                lease=turn.lease,
+                put={placement_key(before.environment, before.service): before.to_json()},
+            )
+            raise
+        put = {}
+        if action.shift and deployment.shift_seconds is None and deployment.phase is not Phase.ABORTING:
+            put = {deployment_key(deployment.id): deployment.but(shift_seconds=served.seconds).to_json()}
+        self._site.journal.append(
+            "traffic.serving",
+            deployment.subject,
+            about | {"generation": served.generation, "seconds": served.seconds},
+            actor=ACTOR,
+            lease=turn.lease,
+            put=put,
+        )
+
+    def _stop(self, deployment: Deployment, action: Stop, turn: Turn) -> None:
+        self._router.forget(set(action.instances), self._placement(deployment), turn.lease)
+        side_by_side([partial(self._site.runtime.stop, name) for name in action.instances])
+        self._site.journal.append(
+            "instance.stopped",
+            deployment.subject,
+            {"deployment": deployment.id, "instances": list(action.instances)},
+            actor=ACTOR,
+            lease=turn.lease,
+        )
+
+    def _promote(self, deployment: Deployment, action: Promote, turn: Turn) -> None:
+        now = self._site.clock.now()
+        placement = action.placement
+        if placement.previous is not None and placement.previous.until == 0:
+            until = now + deployment.strategy.keep_previous
+            placement = placement.but(previous=placement.previous.but(until=until))
+        watch = None
+        if deployment.kind == "deploy" and deployment.strategy.watch > 0 and placement.previous is not None:
+            watch = Watch(
+                deployment=deployment.id,
+                release=deployment.release,
+                back_to=deployment.before.release,
+                until=now + deployment.strategy.watch,
+            )
+        holds = tuple(hold for hold in placement.holds if hold.release != deployment.release)
+        placement = placement.but(watch=watch, holds=holds)
+        promoted = deployment.but(promoted=True, phase=Phase.DRAINING)
+        put = {placement_key(placement.environment, placement.service): placement.to_json()}
+        self._record(promoted, Phase.DRAINING, action.message, turn, put=put)
+
+    def _finish(self, deployment: Deployment, action: Finish, turn: Turn | None) -> str:
+        now = self._site.clock.now()
+        ended = deployment.but(
+            phase=action.phase, outcome=action.outcome, reason=action.reason, finished_at=now
+        )
+        put: dict[str, Any] = {}
+        if action.outcome is Outcome.ROLLED_BACK and deployment.kind == "deploy":
+            put = self._held(deployment)
+        ended = _with_transition(ended, now, action.phase, action.reason, {})
+        self._site.journal.append(
+            f"deployment.{action.outcome}",
+            deployment.subject,
+            {
+                "id": deployment.id,
+                "kind": deployment.kind,
+                "version": deployment.version,
+                "reason": action.reason,
+                "seconds": round(now - (deployment.started_at or now), 3),
+            },
+            actor=ACTOR,
+            lease=turn.lease if turn else None,
+            put=put | {deployment_key(deployment.id): ended.to_json()},
+        )
+        if action.outcome is Outcome.SUCCEEDED and deployment.kind in ("deploy", "rollback"):
+            self._write_version(ended)
+        return action.phase
+
+    # --- when something is in the way
+
+    def _take_back(self, deployment: Deployment, error: OpsbookError, turn: Turn) -> None:
+        reason = error.message + (f" ({error.hint})" if error.hint else "")
+        if deployment.phase is Phase.ABORTING:
+            # The way back itself is barred. What is healthy goes on serving; a person has to look.
+            why = f"{deployment.reason}; and the way back failed: {reason}"
+            self._finish(deployment, Finish(Phase.FAILED_NEEDS_HUMAN, Outcome.FAILED, why), turn)
+            return
+        if deployment.promoted:
+            why = f"{deployment.version} serves, but the old version could not be put away: {reason}"
+            self._finish(deployment, Finish(Phase.DONE, Outcome.SUCCEEDED, why), turn)
+            return
+        culprit = error.details.get("instance", "")
+        self._enter(deployment, Enter(Phase.ABORTING, reason, culprit=str(culprit)), turn)
+
+    def _finish_without_turn(self, name: str, why: str) -> str:
+        """Somebody took the lock away: nothing may be touched any more, and a person must know."""
+        deployment = self._deployment(name)
+        phase = Phase.FAILED if deployment.phase is Phase.PENDING else Phase.FAILED_NEEDS_HUMAN
+        return self._finish(deployment, Finish(phase, Outcome.FAILED, why), None)
+
+    def _held(self, deployment: Deployment) -> dict[str, Any]:
+        placement = self._placement(deployment)
+        hold = Hold(
+            release=deployment.release,
+            version=deployment.version,
+            reason=deployment.reason,
+            at=self._site.clock.now(),
+            deployment=deployment.id,
+        )
+        others = tuple(known for known in placement.holds if known.release != hold.release)
+        held = placement.but(holds=(*others, hold)[-10:])
+        return {placement_key(placement.environment, placement.service): held.to_json()}
+
+    def _write_version(self, deployment: Deployment) -> None:
+        try:
+            self._site.write_version(
+                deployment.environment, deployment.service, deployment.version, deployment.requested_by
+            )
+        except OpsbookError as error:
+            noted = deployment.but(
+                reason=f"{deployment.reason}; the handbook was not updated: {error.message}"
+            )
+            self._site.journal.state.put(deployment_key(deployment.id), noted.to_json())
+
+    # --- recording
+
+    def _record(
+        self,
+        deployment: Deployment,
+        phase: Phase,
+        message: str,
+        turn: Turn,
+        evidence: dict[str, Any] | None = None,
+        put: dict[str, Any] | None = None,
+    ) -> None:
+        now = self._site.clock.now()
+        changed = _with_transition(deployment.but(phase_at=now), now, phase, message, evidence or {})
+        self._site.journal.append(
+            "deployment.phase",
+            deployment.subject,
+            {
+                "id": deployment.id,
+                "version": deployment.version,
+                "phase": phase,
+                "step": deployment.step,
+                "message": message,
+                "evidence": evidence or {},
+            },
+            actor=ACTOR,
+            lease=turn.lease,
+            put=(put or {}) | {deployment_key(deployment.id): changed.to_json()},
+        )
+
+    def _deployment(self, name: str) -> Deployment:
+        return self._site.records.deployment(name)
+
+    def _placement(self, deployment: Deployment) -> Placement:
+        return self._site.records.placement(deployment.environment, deployment.service)
+
+    def _say(self, name: str) -> Callable[[str], None]:
+        def say(text: str) -> None:
+            self.waiting[name] = text
+
+        return say
+
+    def _wants_out(self, name: str) -> bool:
+        self._check_still_running()
+        return self._deployment(name).abort is not None
+
+    def _check_still_running(self) -> None:
+        if self._stopping.is_set():
+            raise Interrupted
+
+
+def _with_transition(
+    deployment: Deployment, at: float, phase: Phase, message: str, evidence: dict[str, Any]
+) -> Deployment:
+    transition = Transition(at=at, phase=phase, message=message, evidence=evidence)
+    started = deployment.started_at or at
+    return deployment.but(transitions=(*deployment.transitions, transition), started_at=started)
+
+
+def _untouched(deployment: Deployment, reason: str) -> str:
+    serving = deployment.before.version
+    return f"{reason}; {serving} goes on serving" if serving else reason
