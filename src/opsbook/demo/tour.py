@@ -41,6 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         figures = play.close_shop()
         if figures and not interrupted:
+            if figures["failed"]:
+                first = figures["failures"][0]
+                play.broke(
+                    "no request fails", f"{figures['failed']} did, first a {first['kind']}: {first['cause']}"
+                )
             for line in summary(play, figures):
                 narrator.line(line)
     except OpsbookError as error:
