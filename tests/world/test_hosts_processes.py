@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from opsbook.errors import Failed
 from opsbook.world.hosts import processes
 from opsbook.world.hosts.processes import ProcessIdentity
-from opsbook.world.hosts.spawning import Order, SpawnFailed, spawn
+from opsbook.world.hosts.spawning import Order, spawn
 from opsbook.world.hosts.users import User, closed_folder
 
 
@@ -41,7 +42,7 @@ def test_a_zombie_has_ended() -> None:
     child = subprocess.Popen(["true"])
     identity = processes.identify(child.pid)
     assert identity is not None
-    assert processes.await_end(identity, 10)
+    assert processes.await_ends([identity], 10)
     assert not processes.runs(identity)
     assert child.pid not in processes.table()
     child.wait()
@@ -58,7 +59,12 @@ def test_family_has_group_session_and_descendants() -> None:
     assert child.stdout is not None
     grandchild = int(child.stdout.readline())
     try:
-        assert set(processes.family(processes.table(), child.pid)) == {child.pid, grandchild}
+        identity = processes.identify(child.pid)
+        assert identity is not None
+        assert set(processes.family(processes.table(), identity)) == {child.pid, grandchild}
+        reused = ProcessIdentity(child.pid, identity.started - 1, identity.boot)
+        assert processes.family(processes.table(), reused) == {}
+        assert 0 <= processes.seconds_run(identity) < 100
     finally:
         os.kill(grandchild, signal.SIGKILL)
         child.wait()
@@ -120,11 +126,11 @@ def test_what_cannot_be_executed_is_explained(
     ):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(mode)
-    with pytest.raises(SpawnFailed) as caught:
+    with pytest.raises(Failed) as caught:
         spawn(order(output, command, folder=tmp_path)).release()
     assert message in caught.value.message
     assert hint in caught.value.hint
-    assert caught.value.transient is False
+    assert caught.value.details == {}
 
 
 @pytest.mark.root

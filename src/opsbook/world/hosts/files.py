@@ -61,7 +61,7 @@ def file_failure(error: OSError, path: Path) -> Failed:
     """What to tell a person about `error`; a full disk gets a hint that names the disk's numbers."""
     if error.errno in _FULL:
         hint = f"free some space on the disk of {path.parent} ({_space(path.parent)}), then try again"
-        return Failed("the disk is full", hint=hint, where=str(path))
+        return Failed("the disk is full", hint=hint, where=str(path), details={"transient": True})
     hint = (
         "check the owner and the permissions of the folder"
         if error.errno in (errno.EACCES, errno.EPERM)

@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 import select
 import signal
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_TICKS = os.sysconf("SC_CLK_TCK")
 _PROC = Path("/proc")
 
 
@@ -45,6 +48,7 @@ class ProcessEntry:
         return self.state in "ZXx"
 
 
+@cache
 def boot_id() -> str:
     """Changes with every boot of the machine."""
     return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
@@ -119,13 +123,19 @@ def carriers(name: str, value: str) -> dict[int, dict[bytes, bytes]]:
 
 
 def family(
-    processes: Mapping[int, ProcessEntry], root: int, *, also: Iterable[int] = ()
+    processes: Mapping[int, ProcessEntry], root: ProcessIdentity, *, also: Iterable[int] = ()
 ) -> dict[int, ProcessEntry]:
-    """The processes that belong to `root`: its group, its session, their descendants, and `also`."""
+    """The processes that belong to `root`: its group, its session, their descendants, and `also`.
+
+    Works after `root` itself has ended: the kernel gives its pid to nobody while its group or session has
+    members. So if somebody else has the pid, there are none.
+    """
+    holder = processes.get(root.pid)
+    reused = holder is not None and holder.started != root.started
     members = {
         process.pid: process
         for process in processes.values()
-        if root in (process.pid, process.group, process.session)
+        if not reused and root.pid in (process.pid, process.group, process.session)
     }
     members |= {pid: processes[pid] for pid in also if pid in processes}
     children: dict[int, list[int]] = {}
@@ -139,6 +149,11 @@ def family(
                 waiting.append(child)
     members.pop(os.getpid(), None)
     return members
+
+
+def seconds_run(identity: ProcessIdentity) -> float:
+    """Seconds since the process started, by a clock that does not jump; right only within its boot."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - identity.started / _TICKS
 
 
 def send(process: ProcessEntry | ProcessIdentity, number: signal.Signals) -> None:
@@ -157,17 +172,33 @@ def send(process: ProcessEntry | ProcessIdentity, number: signal.Signals) -> Non
         os.close(descriptor)
 
 
-def await_end(identity: ProcessIdentity, seconds: float) -> bool:
-    """Wait until the process has ended (at most `seconds`); True when it has."""
+def await_ends(targets: Iterable[ProcessEntry | ProcessIdentity], seconds: float) -> bool:
+    """Wait until all of them have ended, at most `seconds`; True when they have. Costs nothing while
+    waiting.
+    """
+    deadline = time.monotonic() + seconds
+    poll = select.poll()
+    open_descriptors = set()
     try:
-        descriptor = os.pidfd_open(identity.pid)
-    except ProcessLookupError:
+        for target in targets:
+            with suppress(ProcessLookupError):
+                descriptor = os.pidfd_open(target.pid)
+                open_descriptors.add(descriptor)
+                now = entry(target.pid)
+                if now is not None and now.started == target.started:
+                    poll.register(descriptor, select.POLLIN)
+                else:
+                    open_descriptors.discard(descriptor)
+                    os.close(descriptor)
+        while open_descriptors:
+            ready = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+            if not ready:
+                return False
+            for descriptor, _ in ready:
+                poll.unregister(descriptor)
+                open_descriptors.discard(descriptor)
+                os.close(descriptor)
         return True
-    try:
-        if not runs(identity):
-            return True
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(max(0.0, seconds) * 1000))
     finally:
-        os.close(descriptor)
+        for descriptor in open_descriptors:
+            os.close(descriptor)

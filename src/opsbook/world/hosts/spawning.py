@@ -36,12 +36,6 @@ class Order:
     open_files: int | None = None
 
 
-class SpawnFailed(Failed):
-    """The process could not become the command. `transient` is True when trying later may help."""
-
-    transient = False
-
-
 @dataclass(slots=True)
 class Waiting:
     """A process that waits for `release`. It leads its own session and process group."""
@@ -55,7 +49,7 @@ class Waiting:
         """Let it become the command; returns when it has.
 
         Raises:
-            SpawnFailed: it could not; it has ended.
+            Failed: it could not; it has ended.
         """
         order = self._order
         user = order.user
@@ -90,11 +84,11 @@ def spawn(order: Order) -> Waiting:
     """Make the process, waiting. It is a child of this process and has to be collected with `waitpid`.
 
     Raises:
-        SpawnFailed: the system has no room for a process; `transient` is set.
+        Failed: no room for a process; ``details["transient"]`` says that trying later may help.
     """
     for word in (*order.command, *order.env, *order.env.values()):
         if "\0" in word:
-            raise SpawnFailed("a command and its environment cannot hold NUL bytes")
+            raise Failed("a command and its environment cannot hold NUL bytes")
     descriptors: list[int] = []
     try:
         gate_read, gate = _pipe(descriptors)
@@ -136,7 +130,7 @@ def _pipe(opened: list[int]) -> tuple[int, int]:
     return opened[-2], opened[-1]
 
 
-def _failure(order: Order, step: str, number: int) -> SpawnFailed:
+def _failure(order: Order, step: str, number: int) -> Failed:
     command = order.command[0] if order.command else ""
     who = f" as {order.user.name}" if order.user else ""
     reason, hint = os.strerror(number), ""
@@ -160,9 +154,7 @@ def _failure(order: Order, step: str, number: int) -> SpawnFailed:
         hint = "look at the limits on processes and memory (ulimit -u, free -m)"
     else:
         reason = f"cannot start {command}: {reason}"
-    failure = SpawnFailed(reason, hint=hint)
-    failure.transient = number in _TRANSIENT
-    return failure
+    return Failed(reason, hint=hint, details={"transient": True} if number in _TRANSIENT else {})
 
 
 def _not_found(order: Order, command: str) -> tuple[str, str]:
