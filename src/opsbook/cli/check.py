@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from opsbook.terminal import Session, Style, count
+from opsbook.terminal.commands import Command
 
 if TYPE_CHECKING:
     from opsbook.book import Book, Problem
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 WRONG = 2
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--strict", is_flag=True, help="Warnings are errors.")
 @click.option("--json", "as_json", is_flag=True, help="Everything found, as JSON.")
 @click.pass_obj

@@ -6,11 +6,12 @@ import click
 from click.shell_completion import get_completion_class
 
 from opsbook.terminal import Session
+from opsbook.terminal.commands import Command
 
 COMPLETE_VARIABLE = "_OPSBOOK_COMPLETE"
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import click
 
+from opsbook.terminal.commands import Command
+
 
 @click.command(
+    cls=Command,
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
     add_help_option=False,
 )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from opsbook.terminal import Session, table
+from opsbook.terminal.commands import Command
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("left", metavar="ENV")
 @click.argument("right", metavar="ENV")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")

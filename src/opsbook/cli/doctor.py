@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from opsbook.terminal import Session, count, table
+from opsbook.terminal.commands import Command
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
 def doctor(session: Session, *, as_json: bool) -> int:

@@ -13,6 +13,7 @@ import click
 
 from opsbook.errors import Failed, NotFound, Unreachable
 from opsbook.terminal import Session, Style, clock_time, count, parse_duration
+from opsbook.terminal.commands import Group
 
 if TYPE_CHECKING:
     from opsbook.journal import Journal
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 BROKEN = 1
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @click.pass_context
 def journal(ctx: click.Context) -> None:
     """The journal: everything that happened, each entry sealed by the one after it.

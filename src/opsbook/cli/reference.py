@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import click
 
 from opsbook.errors import KINDS
+from opsbook.terminal.commands import help_parts
 
 
 def reference(root: click.Group, name: str = "opsbook") -> str:
@@ -56,7 +57,7 @@ def _walk(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
 
 def _usage(command: click.Command, path: str) -> list[str]:
     context = click.Context(command, info_name=path)
-    text, examples, after = _parts(inspect.cleandoc(command.help or ""))
+    text, examples, after = help_parts(command.help or "")
     lines = [text, "", "```", f"{path} {' '.join(command.collect_usage_pieces(context))}".rstrip(), "```", ""]
     if examples:
         lines += ["Examples:", "", "```", *examples, "```", ""]
@@ -66,11 +67,3 @@ def _usage(command: click.Command, path: str) -> list[str]:
         lines += [f"| `{name}` | {said} |" for name, said in options]
         lines.append("")
     return [*lines, *([after, ""] if after else [])]
-
-
-def _parts(text: str) -> tuple[str, list[str], str]:
-    """The description, its example lines, and what comes after them."""
-    before, _, rest = text.partition("\b\n")
-    block, _, after = rest.partition("\n\n")
-    examples = [line.removeprefix("  ") for line in block.splitlines() if line.strip() != "Examples:"]
-    return before.strip(), examples, after.strip()

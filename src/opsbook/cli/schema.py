@@ -10,9 +10,10 @@ import click
 
 from opsbook.errors import Failed, NotFound
 from opsbook.terminal import Session
+from opsbook.terminal.commands import Command
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("kind", required=False)
 @click.option("--write", "folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path),
               help="Write one file a kind instead of printing.")  # fmt: skip

@@ -11,12 +11,13 @@ import click
 
 from opsbook.errors import Invalid
 from opsbook.terminal import Session, Style, clock_time, parse_duration
+from opsbook.terminal.commands import Command
 from opsbook.terminal.names import complete_environment, complete_service
 
 COLOURS = ("cyan", "green", "yellow", "blue", "bold")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("service", shell_complete=complete_service)
 @click.option(
     "--in",

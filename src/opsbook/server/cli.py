@@ -12,6 +12,7 @@ import click
 
 from opsbook.errors import Failed, Unreachable
 from opsbook.terminal import Session, duration
+from opsbook.terminal.commands import Command
 
 if TYPE_CHECKING:
     from opsbook.server.state import Running
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 END_SECONDS = 30.0
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--detach", is_flag=True, help="Run in the background; return as soon as it answers.")
 @click.option("--port", default=7373, show_default=True, type=click.IntRange(0, 65535), metavar="N",
               help="The TCP port of the API; 0 takes a free one.")  # fmt: skip
@@ -76,7 +77,7 @@ def _leave() -> None:
         os._exit(0)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--services", is_flag=True, help="End the services and the proxy too: nothing runs afterwards.")
 @click.pass_obj
 def down(session: Session, services: bool) -> None:

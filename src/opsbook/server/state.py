@@ -56,6 +56,9 @@ def prepare(state: Path) -> None:
         owner = state.stat().st_uid
         if owner == os.geteuid():
             state.chmod(0o700)
+            (state / ".gitignore").write_text(
+                "*\n", encoding="ascii"
+            )  # it often lies inside somebody's repository
     except OSError as error:
         raise Failed(
             f"the state folder cannot be used: {error.strerror or error}",

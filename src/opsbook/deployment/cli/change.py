@@ -11,6 +11,7 @@ from opsbook.deployment.cli import words
 from opsbook.deployment.cli.deploy import finish
 from opsbook.deployment.cli.follow import head
 from opsbook.terminal import Session
+from opsbook.terminal.commands import Command
 from opsbook.terminal.names import complete_environment, complete_service
 
 
@@ -27,7 +28,7 @@ def _in_environment(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.command()
+@click.command(cls=Command)
 @_in_environment
 @click.option("--to", "version", metavar="V", help="A version that ran before (default: the previous one).")
 @click.option("--yes", is_flag=True, help="For scripts: the way back never asks anyway.")
@@ -54,7 +55,7 @@ def rollback(
     _change(session, "rollbacks", body, no_wait=no_wait, as_json=as_json)
 
 
-@click.command()
+@click.command(cls=Command)
 @_in_environment
 @click.option(
     "--replicas", required=True, type=click.IntRange(0, 1000), metavar="N", help="How many instances."
@@ -74,7 +75,7 @@ def scale(
     _change(session, "scalings", body, no_wait=no_wait, as_json=as_json)
 
 
-@click.command()
+@click.command(cls=Command)
 @_in_environment
 @click.pass_obj
 def restart(session: Session, *, service: str, environment: str, no_wait: bool, as_json: bool) -> None:
@@ -94,7 +95,7 @@ def _change(session: Session, kind: str, body: dict[str, Any], *, no_wait: bool,
     finish(session, answer, no_wait=no_wait, as_json=as_json, after=start)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("deployment_id", metavar="ID")
 @click.option("--reason", default="", help="Why; the journal keeps it.")
 @click.option("--json", "as_json", is_flag=True, help="The deployment as JSON.")

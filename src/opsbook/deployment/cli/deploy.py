@@ -8,10 +8,11 @@ from opsbook.deployment.cli import plan as plans
 from opsbook.deployment.cli.follow import follow, head, report
 from opsbook.errors import NeedsApproval
 from opsbook.terminal import Session
+from opsbook.terminal.commands import Command
 from opsbook.terminal.names import complete_environment, complete_service
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("services", nargs=-1, required=True, metavar="SERVICE...", shell_complete=complete_service)
 @click.option("--to", "environment", required=True, metavar="ENV", shell_complete=complete_environment,
               help="The environment.")  # fmt: skip

@@ -11,10 +11,11 @@ import click
 from opsbook.deployment.cli import words
 from opsbook.deployment.cli.follow import follow, report
 from opsbook.terminal import Session, Style, age, clock_time, duration, table
+from opsbook.terminal.commands import Group
 from opsbook.terminal.names import complete_environment, complete_service
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @click.pass_context
 def deployments(ctx: click.Context) -> None:
     """Deployments: list them, look at one, watch one.

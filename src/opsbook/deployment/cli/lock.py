@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from opsbook.terminal import Session, age, duration, table
+from opsbook.terminal.commands import Group
 from opsbook.terminal.names import complete_environment, complete_service
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @click.pass_context
 def lock(ctx: click.Context) -> None:
     """Locks: one change per service and environment at a time.

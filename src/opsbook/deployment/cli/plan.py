@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from opsbook.terminal import Session, Style, table
+from opsbook.terminal.commands import Command
 from opsbook.terminal.names import complete_environment
 
 Plan = Mapping[str, Any]
@@ -21,7 +22,7 @@ ORDER = {"+": 0, "~": 1, "!": 2, "-": 3}  # deletions last
 CHANGES = 2
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("environment", required=False, shell_complete=complete_environment)
 @click.option("--exit-code", is_flag=True, help="Exit 2 when there are changes, 0 when there are none.")
 @click.option("--json", "as_json", is_flag=True, help="The plan as JSON.")

@@ -10,6 +10,7 @@ import click
 
 from opsbook.errors import NotFound
 from opsbook.terminal import Session, Style, age, count, table
+from opsbook.terminal.commands import Command
 from opsbook.terminal.names import complete_environment
 
 HEADING = ("", "SERVICE", "STATE", "VERSION", "INSTANCES", "STRATEGY", "RESTARTS", "SINCE", "ADDRESS")
@@ -25,7 +26,7 @@ STATES = {
 }
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("environment", required=False, shell_complete=complete_environment)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
