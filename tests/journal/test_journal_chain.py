@@ -59,7 +59,7 @@ def test_a_chain_of_many_batches_verifies(journal):
         assert 10 == len(lines)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     row=st.integers(1, 5),
     column=st.sampled_from(COLUMNS),
@@ -207,7 +207,7 @@ def test_an_export_verifies_by_itself(five, export):
     assert not verify_export(export, trust={"00" * 32}).ok
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(line=st.integers(0, 5), position=st.integers(0, 600), character=st.sampled_from('0a9Z"{,é '))
 def test_any_changed_character_of_an_export_is_found(export, line, position, character):
     """Unless it is a space between tokens, which means nothing."""

@@ -5,7 +5,7 @@ Importing this imports neither SQLAlchemy nor DBOS; opening a journal or launchi
 
 from __future__ import annotations
 
-from opsbook.journal.durable import Durable, Status
+from opsbook.journal.durable import Durable, Interrupted, Status
 from opsbook.journal.journal import Journal
 from opsbook.journal.kinds import Kind, kinds, reference, register
 from opsbook.journal.model import GENESIS, Clock, Event, Head, Lease, Verification
@@ -17,6 +17,7 @@ __all__ = [
     "Durable",
     "Event",
     "Head",
+    "Interrupted",
     "Journal",
     "Kind",
     "Lease",

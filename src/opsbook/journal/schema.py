@@ -111,7 +111,8 @@ def migrate(connection: sa.Connection, *, now: float, where: str) -> int:
     Raises:
         Failed: a newer opsbook has been here.
     """
-    if connection.dialect.name == "postgresql":
+    # Asked first: CREATE SCHEMA wants the right to create even when there is nothing to do.
+    if connection.dialect.name == "postgresql" and not sa.inspect(connection).has_schema(SCHEMA):
         connection.execute(sa.schema.CreateSchema(SCHEMA, if_not_exists=True))
     migrations.create(connection, checkfirst=True)
     applied = set(connection.scalars(sa.select(migrations.c.version)))
