@@ -66,6 +66,10 @@ class Records:
         documents: Iterable[dict[str, Any]] = self._journal.state.items("deployment/").values()
         return [Deployment.model_validate(d) for d in documents if d.get("finished_at") is None]
 
+    def unfinished_rollouts(self) -> list[Rollout]:
+        documents = self._journal.state.items("rollout/").values()
+        return [Rollout.model_validate(document) for document in documents if document.get("outcome") is None]
+
     def rollout(self, name: str) -> Rollout:
         document = self._journal.state.get(rollout_key(name))
         if document is None:

@@ -8,7 +8,7 @@ from opsbook.deployment.model import Deployment, Outcome, Phase, Rollout
 from opsbook.deployment.records import deployment_key, rollout_key
 from opsbook.deployment.requests import Requests
 from opsbook.deployment.site import Site
-from opsbook.deployment.turns import Interrupted
+from opsbook.journal.durable import Interrupted
 
 
 class Rollouts:

@@ -45,6 +45,9 @@ class Deployments:
         self.site.runtime.supervise(self._on_instance)
         self.site.traffic.supervise(self._on_proxy)
         self.site.durable.launch()
+        for rollout in self.site.records.unfinished_rollouts():
+            # One whose request was recorded just before a crash has no workflow yet; for others this does nothing.
+            self.site.durable.start("rollout", rollout.id)
         self._thread.start()
 
     def stop_services(self) -> None:

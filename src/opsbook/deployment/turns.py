@@ -18,10 +18,6 @@ class LostTurn(OpsbookError):  # noqa: N818 - it is a state, and reads as one
     """The lock was taken away, or could not be had."""
 
 
-class Interrupted(BaseException):
-    """opsbook is ending. Not an `Exception`: the durable step must stay unfinished and be taken up again."""
-
-
 def lease_subject(environment: str, service: str) -> str:
     return f"deploy/{environment}/{service}"
 

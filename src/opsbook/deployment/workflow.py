@@ -20,9 +20,10 @@ from opsbook.deployment.records import deployment_key, placement_key
 from opsbook.deployment.router import Router
 from opsbook.deployment.side_by_side import side_by_side
 from opsbook.deployment.site import Site
-from opsbook.deployment.turns import Interrupted, LostTurn, Turn, Turns
+from opsbook.deployment.turns import LostTurn, Turn, Turns
 from opsbook.deployment.workloads import workload
 from opsbook.errors import OpsbookError
+from opsbook.journal.durable import Interrupted
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
 ACTOR = "opsbook"
@@ -44,8 +45,14 @@ class Workflow:
         step = 0
         while not self._deployment(name).finished:
             # One durable step a phase: what was done is not asked again, what was not is looked up in the world.
-            self._site.durable.step(f"advance-{step}", lambda: self._advance(name))
             step += 1
+            try:
+                self._site.durable.step(f"advance-{step}", lambda: self._advance(name))
+            except OpsbookError as error:
+                # The journal cannot be written: a disk that is full, a database that is locked. Nothing is given
+                # up for that; the deployment stands where it stands until its next word can be recorded.
+                self.waiting[name] = f"opsbook itself to recover: {error.message}"
+                self._pause_after_error()
         self.waiting.pop(name, None)
         self._lookouts.pop(name, None)
         return str(self._deployment(name).outcome)
@@ -342,6 +349,10 @@ class Workflow:
     def _wants_out(self, name: str) -> bool:
         self._check_still_running()
         return self._deployment(name).abort is not None
+
+    def _pause_after_error(self) -> None:
+        if self._stopping.wait(1.0):
+            raise Interrupted
 
     def _check_still_running(self) -> None:
         if self._stopping.is_set():

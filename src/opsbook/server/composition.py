@@ -1,0 +1,147 @@
+"""The composition root: the one place where book, journal, world and capabilities are put together."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import opsbook
+import opsbook.server.kinds as _kinds  # noqa: F401 - registers the server's kinds of events
+from opsbook.deployment.api import router as deployment_routes
+from opsbook.deployment.room import Deployments
+from opsbook.deployment.site import Site
+from opsbook.journal import Durable, Journal
+from opsbook.monitoring.api import router as monitoring_routes
+from opsbook.server.book_api import router as book_routes
+from opsbook.server.handbook import Handbook
+from opsbook.server.observing import Observing
+from opsbook.server.rooms import Rooms
+from opsbook.world.hosts.clock import SystemClock
+from opsbook.world.hosts.ports import port_is_free
+from opsbook.world.releases.folder import FolderReleases
+from opsbook.world.runtimes.process import ProcessRuntime
+from opsbook.world.secrets.age import AgeSecrets
+from opsbook.world.telemetry.engine import EmbeddedTelemetry
+from opsbook.world.telemetry.logs import FileLogs
+from opsbook.world.traffic.envoy import EnvoyTraffic
+
+DATABASE_VARIABLE = "OPSBOOK_DATABASE"
+"""A ``postgresql://`` URL; without it everything lies in SQLite files in the state folder."""
+
+
+def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
+    """Wire the rooms of one opsbook and start its background loops.
+
+    Args:
+        book: the handbook's folder. state: what opsbook remembers; exists, private. stopping: set at the end.
+
+    Raises:
+        OpsbookError: it cannot start; nothing is left running that did not run before, but adopted instances.
+    """
+    at_failure = contextlib.ExitStack()
+    with at_failure:
+        clock = SystemClock()
+        secrets = AgeSecrets(book / "security" / "secrets", state)
+        database = os.environ.get(DATABASE_VARIABLE)
+        journal = Journal.open(
+            database or state / "journal.sqlite", keys=state / "keys", clock=clock, mask=secrets.mask
+        )
+        at_failure.callback(journal.close)
+        durable = Durable(database or state / "durable.sqlite", now=clock.now)
+        at_failure.callback(durable.close)
+        handbook = Handbook(book, journal, clock)
+        handbook.current()  # a handbook that cannot be read at all is said now, not at the first deployment
+        runtime = ProcessRuntime(state, secrets, clock)
+        at_failure.callback(runtime.close)
+        traffic = EnvoyTraffic(state / "proxy", clock)
+        at_failure.callback(traffic.close)
+        site = Site(
+            book=handbook.current,
+            journal=journal,
+            durable=durable,
+            runtime=runtime,
+            traffic=traffic,
+            releases=FolderReleases(state / "releases", clock),
+            secrets=secrets,
+            clock=clock,
+            root=book,
+            free_port=port_is_free,
+            write_version=handbook.write_version,
+        )
+        log = logging.getLogger("opsbook").warning
+        deployments = Deployments(site, stopping, log)
+        telemetry = EmbeddedTelemetry(
+            clock, envoy_stats=traffic.stats_text, limits=Observing.limits_of(deployments.site)
+        )
+        at_failure.callback(telemetry.close)
+        deployments.start()
+        observing = Observing(site, telemetry, stopping, log)
+        loops = [
+            threading.Thread(target=handbook.keep_reading, args=(stopping,), name="handbook", daemon=True),
+            threading.Thread(target=observing.run, name="observing", daemon=True),
+        ]
+        for loop in loops:
+            loop.start()
+        journal.append("server.started", "opsbook", {"version": opsbook.__version__}, actor="opsbook")
+        logs = FileLogs(state / "logs", clock, mask=secrets.mask)
+        at_failure.pop_all()
+    return Rooms(
+        routers=(
+            deployment_routes(deployments),
+            monitoring_routes(logs, telemetry, clock, stopping=stopping.is_set),
+            book_routes(handbook),
+        ),
+        events=journal,
+        status=_status(deployments, handbook),
+        health=_health(journal, traffic),
+        stop=_stop(deployments, loops, stopping),
+        close=_close(durable, runtime, traffic, telemetry, journal),
+    )
+
+
+def _status(deployments: Deployments, handbook: Handbook) -> Callable[[str | None], dict[str, Any]]:
+    def status(environment: str | None) -> dict[str, Any]:
+        return {**deployments.status(environment), "book": handbook.to_json()}
+
+    return status
+
+
+def _health(journal: Journal, traffic: EnvoyTraffic) -> Callable[[], dict[str, Any]]:
+    def health() -> dict[str, Any]:
+        return {"ok": True, "journal": journal.head().id, "proxy": traffic.observe().alive}
+
+    return health
+
+
+def _stop(
+    deployments: Deployments, loops: list[threading.Thread], stopping: threading.Event
+) -> Callable[[bool], None]:
+    def stop(services: bool) -> None:
+        stopping.set()
+        deployments.site.durable.close(timeout=2.0)
+        for loop in loops:
+            loop.join(timeout=2.0)
+        if services:
+            deployments.stop_services()
+        deployments.site.journal.append("server.stopped", "opsbook", {"services": services}, actor="opsbook")
+
+    return stop
+
+
+def _close(
+    durable: Durable,
+    runtime: ProcessRuntime,
+    traffic: EnvoyTraffic,
+    telemetry: EmbeddedTelemetry,
+    journal: Journal,
+) -> Callable[[], None]:
+    def close() -> None:
+        for end in (telemetry.close, durable.close, runtime.close, traffic.close, journal.close):
+            end()
+
+    return close
