@@ -20,6 +20,7 @@ class Stage:
         # Unix sockets have short paths only; the default temporary folder of some systems has a long one.
         self.folder = Path(tempfile.mkdtemp(prefix="opsbook-demo-", dir="/tmp"))
         shutil.copytree(shop(), self.folder, dirs_exist_ok=True)
+        self.folder.chmod(0o700)  # copying has given it the mode of the original
         self.entry_port, self.api_port = free_ports(2)
         environment = self.folder / "ops" / "environments" / "local.yaml"
         text = environment.read_text()
