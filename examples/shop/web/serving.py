@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+LAST_REQUESTS = 0.5  # seconds
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -51,6 +54,7 @@ class Server(ThreadingHTTPServer):
     def serve(self) -> None:
         """Serve until `stop`; return when every request that had arrived has been answered."""
         self.serve_forever(poll_interval=0.05)
+        self._accept_the_waiting()
         self.server_close()
 
     def stop(self) -> None:
@@ -60,8 +64,24 @@ class Server(ThreadingHTTPServer):
     def _stop(self) -> None:
         self.stopping.set()
         self.shutdown()
+        # Connections in use end by themselves, with the `Connection: close` of their next answer. Only those that are
+        # left then, unused, are closed by us: on a busy one a request might come just as we do.
+        deadline = time.monotonic() + LAST_REQUESTS
+        while self.connections and time.monotonic() < deadline:
+            time.sleep(0.02)
         for connection in list(self.connections):
             self.read_no_more(connection)
+
+    def _accept_the_waiting(self) -> None:
+        """Serve the connections that the system has accepted for us; closing the listener would reset them."""
+        self.socket.setblocking(False)
+        while True:
+            try:
+                request, client = self.get_request()
+            except OSError:
+                return
+            request.setblocking(True)
+            self.process_request(request, client)
 
     def read_no_more(self, connection: socket.socket) -> None:
         """Let its handler see the end after what has already arrived."""
