@@ -131,7 +131,7 @@ def family(
     members. So if somebody else has the pid, there are none.
     """
     holder = processes.get(root.pid)
-    reused = holder is not None and holder.started != root.started
+    reused = root.boot != boot_id() or (holder is not None and holder.started != root.started)
     members = {
         process.pid: process
         for process in processes.values()

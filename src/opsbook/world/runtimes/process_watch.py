@@ -49,7 +49,9 @@ class ProcessWatch:
             self._thread.start()
 
     def close(self) -> None:
-        """Stop watching; for good."""
+        """Stop watching; for good. Closing again changes nothing."""
+        if self._closing:
+            return
         self._closing = True
         if self._thread is not None:
             os.eventfd_write(self._wake, 1)
