@@ -12,7 +12,7 @@ from opsbook.book.effective import HTTP_PORTS, EffectiveService
 from opsbook.book.environment import Environment
 from opsbook.book.markdown import broken_links, overdue_review
 from opsbook.book.model import people
-from opsbook.book.problems import Problem, did_you_mean
+from opsbook.book.problems import Problem, nearest
 from opsbook.book.strategy import AnalysisRule
 
 FIRST_UNPRIVILEGED_PORT = 1024
@@ -110,7 +110,8 @@ def _environment(draft: Draft, environment: Environment) -> Iterator[Problem]:
             person for approver in protect.approvers for person in people(approver, draft.cover.contacts)
         }
         if len(voters) < protect.approvals:
-            message = f"{protect.approvals} approvals are needed and {len(voters)} people may give one"
+            named = ", ".join(sorted(voters)) or "nobody"
+            message = f"{protect.approvals} approvals are needed, and only {named} may give one"
             yield document.warning(("protect", "approvals"), message)
     shared = sum(1 for service in draft.placed[environment.name].values() if service.port in HTTP_PORTS) > 1
     for service in draft.placed[environment.name].values():
@@ -153,8 +154,7 @@ def _metrics(draft: Draft) -> Iterator[Problem]:
 def _nearly_named(rule: AnalysisRule) -> str:
     if rule.metric in NAMED_METRICS or not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", rule.metric):
         return ""
-    hint = did_you_mean(rule.metric, NAMED_METRICS)
-    return hint if hint.startswith("did") else ""
+    return nearest(rule.metric, NAMED_METRICS)
 
 
 def _missing_rooms(draft: Draft, paths: Collection[str]) -> Iterator[Problem]:

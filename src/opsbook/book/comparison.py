@@ -8,7 +8,7 @@ from typing import Any
 
 from opsbook.book.effective import EffectiveService
 from opsbook.book.model import Book
-from opsbook.book.quantities import spelled_duration
+from opsbook.book.quantities import spelled_duration, spelled_size
 
 ABSENT = "not there"
 
@@ -59,6 +59,8 @@ def _fields(service: EffectiveService) -> dict[str, str]:
     del rendered["service"]
     for key in ("interval", "timeout", "start_timeout"):
         rendered["health"][key] = spelled_duration(rendered["health"][key])
+    if service.resources.memory is not None:
+        rendered["resources"]["memory"] = spelled_size(service.resources.memory)
     nested: dict[str, Any] = {
         **rendered,
         "runtime": service.runtime,

@@ -115,7 +115,7 @@ def _same_requests(document: Document, services: Iterable[EffectiveService]) -> 
             continue
         first = taken.setdefault((route.host, route.path), service.name)
         if first != service.name:
-            place = f"{route.host or 'any host'}{' ' if route.host is None else ''}{route.path}"
+            place = f"{route.host or 'any host'} at {route.path}"
             yield document.problem(
                 ("services", service.name),
                 f"{service.name} and {first} both take the requests of {place}",

@@ -36,14 +36,16 @@ class Contact(Part):
     name: str | None = Field(None, description="What people call them.", examples=["Alice"])
     email: (
         Annotated[str, matching(r"[^@\s]+@[^@\s]+\.[^@\s]+|[^@\s]+@localhost", "an e-mail address")] | None
-    ) = Field(None, examples=["alice@example.com"])
+    ) = Field(None, description="Where mail reaches them.", examples=["alice@example.com"])
     phone: (
         Annotated[str, matching(r"\+[0-9][0-9 ()-]{4,24}", "a phone number such as +49 30 1234567")] | None
     ) = Field(None, description="With its country code, quoted.", examples=["+49 30 1234567"])
     channel: Name | None = Field(
         None, description="A channel of this file that reaches them.", examples=["ops-alerts"]
     )
-    timezone: Annotated[str, BeforeValidator(_timezone)] | None = Field(None, examples=["Europe/Berlin"])
+    timezone: Annotated[str, BeforeValidator(_timezone)] | None = Field(
+        None, description="Where their day is.", examples=["Europe/Berlin"]
+    )
     members: tuple[Name, ...] = Field((), description="A team's contacts.", examples=[["alice"]])
 
     @model_validator(mode="after")

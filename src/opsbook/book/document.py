@@ -18,6 +18,7 @@ from opsbook.book.scalars import Guess, plain, quoted, shorten
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 LARGEST_FILE = 1024 * 1024  # bytes; a page that people read is far smaller
+_CORE_TAG = "tag:yaml.org,2002:"
 DEEPEST = 24  # levels; the format itself needs seven
 
 Loc = Sequence[str | int]
@@ -140,7 +141,11 @@ class _Reader:
             self._stop(line, "anchors and aliases are not part of the format", "write the value out")
         is_scalar = isinstance(event, yaml.ScalarEvent)
         if event.tag is not None and not (event.tag == "!" and is_scalar):
-            self._stop(line, f"the tag {shorten(event.tag)} is not part of the format", "remove the tag")
+            self._stop(
+                line,
+                f"the tag {shorten(event.tag.replace(_CORE_TAG, '!!'))} is not part of the format",
+                "remove the tag",
+            )
         if is_scalar:
             return Node("scalar", line, None, event.value, plain=event.implicit[0])
         return (
@@ -179,20 +184,19 @@ class _Reader:
     def _key(self, stack: list[tuple[Node, str | None]], key: Node) -> None:
         mapping, _ = stack[-1]
         name = key.raw
+        stack[-1] = (mapping, name)
         if key.plain and not isinstance(self._value(key), str):
-            self.problems.append(
-                Problem(self.file, key.line, shorten(name), "expected text as a key", f"write {quoted(name)}")
-            )
+            hint = f"write {quoted(name)}"
+            self.problems.append(Problem(self.file, key.line, self._path(), "expected text as a key", hint))
         if name in mapping.key_lines:
             first = mapping.key_lines[name]
             self.problems.append(
                 Problem(
-                    self.file, key.line, shorten(name), f"the key is written twice, first on line {first}",
+                    self.file, key.line, self._path(), f"the key is written twice, first on line {first}",
                     "remove one of them",
                 )
             )  # fmt: skip
         mapping.key_lines[name] = key.line
-        stack[-1] = (mapping, name)
 
     def _place(self, stack: list[tuple[Node, str | None]], node: Node) -> None:
         parent, key = stack[-1]
@@ -211,7 +215,7 @@ class _Reader:
         try:
             return plain(node.raw)
         except Guess as guess:
-            problem = Problem(self.file, node.line, self._path(), str(guess), f"write {quoted(node.raw)}")
+            problem = Problem(self.file, node.line, self._path(), str(guess), guess.hint)
             self.problems.append(problem)
             return node.raw  # read as text, so that nothing else is said of it
 
@@ -239,6 +243,8 @@ class _Reader:
 
     def _syntax(self, error: yaml.MarkedYAMLError) -> Problem:
         mark = error.problem_mark or error.context_mark
+        if error.problem in _NOTICED_LATE and error.context_mark is not None:
+            mark = error.context_mark
         line = mark.line + 1 if mark else 0
         lines = self.text.splitlines()
         written = lines[line - 1] if 0 < line <= len(lines) else ""
@@ -256,6 +262,9 @@ _COMPLAINTS = (
     ("',' or '}'", "a mapping is not closed", "close it with }"),
     ("unexpected end of stream", "a quote is not closed", "add the closing quote"),
 )  # fmt: skip
+
+
+_NOTICED_LATE = ("could not find expected ':'", "found unexpected end of stream")  # where it begins says more
 
 
 def _line(event: Any) -> int:

@@ -176,7 +176,9 @@ class _Reading:
             return None
         self.documents[file] = document
         part, refusals = validate(document, model)
-        self.problems += refusals
+        # What could not be read is not blamed a second time for what it was taken for.
+        unread = tuple(f"{problem.path}{after}" for problem in problems if problem.path for after in ".[")
+        self.problems += (refusal for refusal in refusals if not f"{refusal.path}.".startswith(unread))
         return part
 
     def _read(self, file: str) -> bytes | None:

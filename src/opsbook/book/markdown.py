@@ -68,9 +68,8 @@ def overdue_review(file: str, text: str, today: date, default_every: float | Non
         except ValueError:
             yield Problem(file, line, "review_every", f"expected {DURATION}", severity="warning")
             return
-    days = (every or 0) / 86400
-    if every and days < 36500 and (due := reviewed + timedelta(days=days)) < today:
-        message = f"the page was due for review on {due.isoformat()}"
+    if every and (today - reviewed).total_seconds() > every:
+        message = f"the page was due for review on {(reviewed + timedelta(seconds=every)).isoformat()}"
         yield Problem(file, number, "reviewed", message, "read it, correct it, write today's date", "warning")
 
 

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from opsbook.errors import Invalid
 
+FEW = 12  # words that may be listed in one hint
+
 Severity = Literal["error", "warning"]
 
 
@@ -67,10 +69,14 @@ class HandbookError(Invalid):
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint for a word that is not known: the nearest one, or all of them when they are few; else empty."""
     choices: Sequence[str] = sorted(set(known))
-    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
-    if near:
-        return f'did you mean "{near[0]}"?'
-    return f"known: {', '.join(choices)}" if 0 < len(choices) <= 12 else ""
+    few = f"known: {', '.join(choices)}" if 0 < len(choices) <= FEW else ""
+    return nearest(name, choices) or few
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint with the nearest known word; empty when none is near."""
+    near = difflib.get_close_matches(name, sorted(set(known)), n=1, cutoff=0.6)
+    return f'did you mean "{near[0]}"?' if near else ""
 
 
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 _NUMBER = r"[0-9]{1,12}(?:\.[0-9]{1,9})?"
 _DURATION_UNITS = {"w": 604800.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _DURATION = re.compile("".join(f"(?:({_NUMBER}){unit})?" for unit in _DURATION_UNITS))
-_SIZE_UNITS = {
+_SIZE_UNITS: Mapping[str, int] = {
     "B": 1,
     **{prefix + end: 1000**power for power, prefix in enumerate("kMGT", 1) for end in ("", "B")},
     **{prefix + end: 1000 for prefix in "K" for end in ("", "B")},
@@ -43,7 +44,7 @@ def size(text: str) -> int:
     match = _SIZE.fullmatch(text)
     if not match or match[2] not in _SIZE_UNITS:
         raise ValueError(SIZE)
-    return round(float(match[1]) * int(_SIZE_UNITS[match[2]]))
+    return round(float(match[1]) * _SIZE_UNITS[match[2]])
 
 
 def percentage(text: str) -> float:
@@ -95,6 +96,14 @@ def count_or_share(value: str | int) -> CountOrShare:
     elif _COUNT.fullmatch(value):
         return count_or_share(int(value))
     raise ValueError(COUNT_OR_SHARE)
+
+
+def spelled_size(count: int) -> str:
+    """268435456 bytes as ``256Mi``: the largest power of 1024 that divides it, else the bytes."""
+    for unit in ("Ti", "Gi", "Mi", "Ki"):
+        if count and count % _SIZE_UNITS[unit] == 0:
+            return f"{count // _SIZE_UNITS[unit]}{unit}"
+    return f"{count}B"
 
 
 def spelled_duration(seconds: float) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from opsbook.book.scalars import flow
 from opsbook.book.schema import KINDS, schemas
 
 _HEAD = """\
@@ -109,19 +110,12 @@ def _default(value: Mapping[str, Any]) -> str:
 def _code(value: Any) -> str:
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
-    return f"`{value if isinstance(value, str | int | float) else _flow(value)}`"
-
-
-def _flow(value: Any) -> str:
-    """A value as YAML in one line, unquoted where it may be."""
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_flow(inner)}" for key, inner in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_flow(inner) for inner in value) + "]"
-    if isinstance(value, str) and not value.replace("-", "").replace("_", "").replace("%", "").isalnum():
-        return json.dumps(value)
-    return str(value)
+    return f"`{value if isinstance(value, str | int | float) else flow(value)}`"
 
 
 def _cell(text: str) -> str:
     return text.replace("\n", " ")
+
+
+if __name__ == "__main__":
+    print(reference(), end="")

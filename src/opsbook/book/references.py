@@ -27,7 +27,12 @@ def dangling(draft: Draft) -> Iterator[Problem]:
 
 def _known(document: Document, loc: Loc, what: str, name: str, known: Iterable[str]) -> Iterator[Problem]:
     if name not in known:
-        yield document.problem(loc, f'no {what} is called "{name}"', did_you_mean(name, known))
+        way_out = {
+            "service": f"write services/{name}.yaml",
+            "contact": f"add {name} under contacts in opsbook.yaml",
+        }
+        hint = did_you_mean(name, known) or way_out.get(what, "")
+        yield document.problem(loc, f'no {what} is called "{name}"', hint)
 
 
 def _owner(draft: Draft, document: Document, owner: str | None) -> Iterator[Problem]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
+from typing import Any
 
 Scalar = str | int | float | bool | None
 
@@ -26,17 +28,23 @@ _BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _SPECIAL_FLOAT = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _OCTAL = re.compile(r"[-+]?0[0-9_]+")
+_BINARY = re.compile(r"[-+]?0b[01_]+")
 _UNDERSCORED = re.compile(r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*(\.[0-9_]*)?)")
 _SEXAGESIMAL = re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
 _DATE = re.compile(
     r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt \t]+[0-9]{1,2}:[0-9]{2}:[0-9]{2}(\.[0-9]*)?[ \t]*(Z|[-+][0-9:]+)?)?"
 )
 _PLAIN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
+_QUANTITY = re.compile(r"[0-9]+([A-Za-z]+|%)")  # 500ms, 10%
 _LONGEST_NUMBER = 24  # digits; beyond it no field of a handbook has a meaning
 
 
 class Guess(Exception):  # noqa: N818 - not a failure of ours: a word with two readings
-    """An unquoted word that YAML 1.1 reads differently; the message says as what."""
+    """An unquoted word that YAML 1.1 reads differently; the message says as what, the hint what to write."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 def plain(text: str) -> Scalar:
@@ -66,25 +74,31 @@ def plain(text: str) -> Scalar:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number) or len(text) > _LONGEST_NUMBER:
-        raise Guess(f"{shorten(text)} is too large or too long for a number")
+        raise Guess(f"{shorten(text)} is too large or too long for a number", f"as text write {quoted(text)}")
     return number
 
 
 def _refuse_guesses(text: str) -> None:
     if text in YAML_1_1_BOOLEANS:
-        raise Guess(f"{text} is read as {'true' if text.lower() in {'yes', 'on'} else 'false'} by many tools")
+        truth = "true" if text.lower() in {"yes", "on"} else "false"
+        raise Guess(f"{text} is read as {truth} by many tools", f"write {quoted(text)} or {truth}")
     if _SPECIAL_FLOAT.fullmatch(text):
-        raise Guess(f"{text} is not a finite number")
+        raise Guess(f"{text} is not a finite number", "write a number")
     if _OCTAL.fullmatch(text):
-        raise Guess(f"{shorten(text)} is read as an octal number by many tools")
+        raise Guess(f"{shorten(text)} is read as an octal number by many tools", f"write {quoted(text)}")
     if _SEXAGESIMAL.fullmatch(text):
-        raise Guess(f"{shorten(text)} is read as a number of base 60 by many tools")
+        raise Guess(f"{shorten(text)} is read as a number of base 60 by many tools", f"write {quoted(text)}")
     if _DATE.fullmatch(text):
-        raise Guess(f"{shorten(text)} is read as a date by many tools")
+        raise Guess(f"{shorten(text)} is read as a date by many tools", f"write {quoted(text)}")
+    if _BINARY.fullmatch(text):
+        raise Guess(f"{shorten(text)} is read as a binary number by many tools", f"write {quoted(text)}")
     if "_" in text and _UNDERSCORED.fullmatch(text):
-        raise Guess(f"{shorten(text)} is read as a number without its underscores by many tools")
-    if text in {"<<", "="}:
-        raise Guess(f"{text} is not part of the format")
+        hint = f"write {text.replace('_', '')}, or {quoted(text)} as text"
+        raise Guess(f"{shorten(text)} is read as a number without its underscores by many tools", hint)
+    if text == "<<":
+        raise Guess("merge keys are not part of the format", "write the keys out")
+    if text == "=":
+        raise Guess("= has a meaning of its own for many tools", 'write "="')
 
 
 def is_plain_text(text: str) -> bool:
@@ -93,6 +107,19 @@ def is_plain_text(text: str) -> bool:
         return bool(_PLAIN_TEXT.fullmatch(text)) and isinstance(plain(text), str)
     except Guess:
         return False
+
+
+def flow(value: Any) -> str:
+    """A value as YAML in one line, unquoted where it may be."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{flow(key)}: {flow(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(flow(inner) for inner in value) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return value if is_plain_text(value) or _QUANTITY.fullmatch(value) else quoted(value)
+    return str(value)
 
 
 def shorten(text: str, limit: int = 40) -> str:

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from opsbook.book import quantities
 from opsbook.book.fields import CountOrShare, Name, OrEmpty, Part, Ratio, Seconds, expected, wrong
-from opsbook.book.problems import did_you_mean
+from opsbook.book.problems import nearest
 
 StrategyType = Literal["blue-green", "rolling", "recreate", "canary"]
 TYPES: tuple[StrategyType, ...] = ("blue-green", "rolling", "recreate", "canary")
@@ -41,16 +41,19 @@ Threshold = Annotated[
     float,
     BeforeValidator(_threshold),
     WithJsonSchema(
-        {"type": ["string", "number"], "description": _THRESHOLD, "examples": ["1%", "500ms", 100]}
+        {
+            "type": ["string", "number"],
+            "$comment": "limit",
+            "description": _THRESHOLD,
+            "examples": ["1%", "500ms", 100],
+        }
     ),
 ]
 
 
 def _trigger(value: Any) -> Any:
     if isinstance(value, str) and value not in _TRIGGERS and not _ALERT.fullmatch(value):
-        expected(
-            "analysis, health, crash, or alert: and its name or severity", did_you_mean(value, _TRIGGERS)
-        )
+        expected("analysis, health, crash, or alert: and its name or severity", nearest(value, _TRIGGERS))
     return value
 
 

@@ -12,8 +12,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from opsbook.book.document import Document, Loc, Node
 from opsbook.book.fields import Part
-from opsbook.book.problems import Problem, did_you_mean
-from opsbook.book.scalars import quoted, shorten
+from opsbook.book.problems import Problem, did_you_mean, nearest
+from opsbook.book.scalars import flow, quoted, shorten
 
 M = TypeVar("M", bound=Part)
 
@@ -28,7 +28,14 @@ def validate(document: Document, model: type[M]) -> tuple[M | None, list[Problem
     try:
         return model.model_validate(document.data), []
     except ValidationError as error:
-        return None, [_explained(document, model, details) for details in error.errors(include_url=False)]
+        refusals = (details for details in error.errors(include_url=False) if not _follows(document, details))
+        return None, [_explained(document, model, details) for details in refusals]
+
+
+def _follows(document: Document, details: ErrorDetails) -> bool:
+    """Whether pydantic says it only because of another error: a list is too short without its wrong entries."""
+    node = document.node(details["loc"])
+    return details["type"] == "too_short" and node is not None and bool(node.children)
 
 
 def refused(document: Document, loc: Loc, error: PydanticCustomError) -> Problem:
@@ -46,7 +53,7 @@ def found(node: Node | None) -> str:
         empty = "an empty " if not node.children else "a "
         return f"{empty}{node.kind}"
     if isinstance(node.data, bool):
-        return f"{node.raw} (true or false)"
+        return node.raw
     if isinstance(node.data, int | float):
         return f"the number {node.raw}"
     return quoted(shorten(node.raw))
@@ -66,13 +73,13 @@ def _explained(document: Document, model: type[BaseModel], details: ErrorDetails
         known = _keys_at(model, loc[:-1])
         written = document.node(loc[:-1])
         left = [key for key in known if written is None or key not in written.children]
-        near = did_you_mean(str(loc[-1]), known)
-        return document.problem(
-            loc, "unknown key", near if near.startswith("did") else did_you_mean(str(loc[-1]), left)
-        )
+        hint = nearest(str(loc[-1]), known) or did_you_mean(str(loc[-1]), left)
+        return document.problem(loc, "unknown key", hint)
     if kind == "missing":
-        described = _described(model, loc)
-        return document.problem(loc, f"is missing: expected {described}" if described else "is missing")
+        return document.problem(loc, *_missing(model, loc))
+    if kind == "tuple_type":
+        what = "a list of strings" if not any(_models(next(_inner_at(model, (*loc, 0)), None))) else "a list"
+        return document.problem(loc, f"expected {what}, got {got}", _as_list(details["input"]))
     what, hint = _expectation(kind, context, details["input"], node)
     return document.problem(loc, f"expected {what}, got {got}", hint)
 
@@ -100,14 +107,10 @@ def _expectation(kind: str, context: Mapping[str, Any], value: Any, node: Node |
             return str(context["what"]), str(context["hint"]) or _unquoted_placeholder(node)
         case "string_type":
             return "text", _as_text(value, node)
-        case "tuple_type":
-            return "a list of strings" if isinstance(value, str) else "a list", _as_list(value)
         case "literal_error":
             choices = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
             expected = choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
-            return expected, did_you_mean(value, choices) if isinstance(value, str) and len(
-                choices
-            ) > 1 else ""
+            return expected, nearest(value, choices) if isinstance(value, str) else ""
         case _:
             return f"something else ({kind.replace('_', ' ')})", ""
 
@@ -144,21 +147,27 @@ def _as_list(value: Any) -> str:
 
 def _keys_at(model: type[BaseModel], loc: Loc) -> tuple[str, ...]:
     """The keys that the model at `loc` below `model` knows."""
-    here: Any = model
-    for item in loc:
-        here = next(_inner(here, item), None)
-    part = next(_models(here), None)
+    part = next(_models(next(_inner_at(model, loc), None)), None)
     return tuple(part.model_fields) if part else ()
 
 
-def _described(model: type[BaseModel], loc: Loc) -> str:
-    here: Any = model
-    for item in loc[:-1]:
-        here = next(_inner(here, item), None)
-    part = next(_models(here), None)
+def _missing(model: type[BaseModel], loc: Loc) -> tuple[str, str]:
+    """What is not there, and what to write."""
+    part = next(_models(next(_inner_at(model, loc[:-1]), None)), None)
     field = part.model_fields.get(str(loc[-1])) if part else None
-    description = (field.description or "") if field else ""
-    return (description[:1].lower() + description[1:]).split(";")[0].split(". ")[0].rstrip(".")
+    if field is None:
+        return "is missing", ""
+    told = (field.description or "").partition(".")[0]
+    hint = f"write {loc[-1]}: {flow(field.examples[0])}" if field.examples else ""
+    return f"is missing: {told[:1].lower()}{told[1:]}", hint
+
+
+def _inner_at(annotation: Any, loc: Loc) -> Iterator[Any]:
+    """The annotation of what stands at `loc` of a value of this annotation."""
+    here = annotation
+    for item in loc:
+        here = next(_inner(here, item), None)
+    yield here
 
 
 def _inner(annotation: Any, item: str | int) -> Iterator[Any]:
