@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from opsbook.world.telemetry.arithmetic import increase, quantile_of_buckets
 from opsbook.world.telemetry.staleness import ABSENT, STALE, is_sample, is_stale
 

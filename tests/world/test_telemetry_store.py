@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from opsbook.errors import Invalid
 from opsbook.world.telemetry.block import Block
 from opsbook.world.telemetry.staleness import is_stale
@@ -20,7 +21,9 @@ TARGET = {"job": "metrics", "instance": "web-1"}
 def write(block: Block, at: int, *, scraped: bool = True, **values: float) -> int:
     slots = [block.slot({"__name__": name, **block.labels}) for name in values]
     assert None not in slots
-    return block.append(at, np.array(slots, np.int64), np.array(list(values.values()), float), scraped=scraped)
+    return block.append(
+        at, np.array(slots, np.int64), np.array(list(values.values()), float), scraped=scraped
+    )
 
 
 def points(store: HotStore, name: str) -> list[tuple[int, float]]:
@@ -75,7 +78,9 @@ def test_matchers(matchers: list[Matcher], expected: set[str]) -> None:
     """Matchers are those of PromQL."""
     store = HotStore()
     write(store.block(TARGET), 1000, a=1, b=2)
-    found = {labels["__name__"] for selection in store.select(matchers, 0, 9000) for labels in selection.series}
+    found = {
+        labels["__name__"] for selection in store.select(matchers, 0, 9000) for labels in selection.series
+    }
     assert expected == found
 
 

@@ -73,6 +73,8 @@ class Recording:
         self._cache = ScrapeCache(self._block, self._labels)
         self._about: Integers = np.empty(0, np.int64)
         self._about_layout = -1
+        with store.lock:
+            self._about_slots()  # before all others, so that they are never the ones refused
 
     def body(self, at: int, seconds: float, body: bytes) -> None:
         """A scrape that gave Prometheus text.
@@ -157,7 +159,7 @@ class Recording:
             self._warn(before.target, problem)
 
     def _about_slots(self) -> Integers:
-        """The rows of the series about the scrape. They are made first, so they are never the ones refused."""
+        """The rows of the series about the scrape."""
         if self._about_layout != self._block.layout or self._about.size < len(_ABOUT):
             found = [self._block.slot({"__name__": name, **self._labels}) for name in _ABOUT]
             self._about = np.array([slot for slot in found if slot is not None], np.int64)

@@ -39,9 +39,11 @@ class Reading:
 class _Layout:
     prefixes: tuple[bytes, ...]
     chosen: tuple[bool, ...]  # which lines are samples that are stored
+    skipped: tuple[bool, ...]  # the others, comments and blank lines,
+    last_words: tuple[
+        bytes, ...
+    ]  # and what these end with: it must not change, or they may be something else
     slots: Integers
-    lines: int
-    refused: int
 
 
 class ScrapeCache:
@@ -74,13 +76,17 @@ class ScrapeCache:
         lines = body.split(b"\n")
         prefixes, _, texts = zip(*[line.rpartition(b" ") for line in lines], strict=True)
         layout = self._layout
-        if layout is not None and prefixes == layout.prefixes:
+        if (
+            layout is not None
+            and prefixes == layout.prefixes
+            and tuple(compress(texts, layout.skipped)) == layout.last_words
+        ):
             try:
                 values = np.array(list(map(float, compress(texts, layout.chosen))))
             except ValueError:
                 pass  # a value that is none: line by line, to say where
             else:
-                return Reading(layout.slots, values, layout.lines, layout.refused, 0, None)
+                return Reading(layout.slots, values, len(values), 0, 0, None)
         return self._read_lines(lines, prefixes, texts)
 
     def _read_lines(self, lines: list[bytes], prefixes: tuple[bytes, ...], texts: Sequence[bytes]) -> Reading:
@@ -112,13 +118,13 @@ class ScrapeCache:
         if problems.first is not None and not slots and not refused:
             raise problems.first
         taken = np.fromiter(slots, np.int64, len(slots))
-        total = len(slots) + refused
         # Only a body whose every line fits "prefix, blank, value" may be taken on sight the next time.
         simple = all(prefix in known for prefix in compress(prefixes, chosen))
-        if simple and not problems.count:
-            self._layout = _Layout(prefixes, tuple(chosen), taken, total, refused)
+        if simple and not problems.count and not refused:
+            skipped = tuple(not each for each in chosen)
+            self._layout = _Layout(prefixes, tuple(chosen), skipped, tuple(compress(texts, skipped)), taken)
         values = np.fromiter(slots.values(), np.float64, len(slots))
-        return Reading(taken, values, total, refused, problems.count, problems.first)
+        return Reading(taken, values, len(slots) + refused, refused, problems.count, problems.first)
 
     def _first_seen(self, line: bytes, prefix: bytes, number: int) -> tuple[int, float]:
         if len(line) > _MAX_LINE:
