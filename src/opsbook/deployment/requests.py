@@ -24,7 +24,7 @@ from opsbook.deployment.preparing import target_release
 from opsbook.deployment.records import abort_key, deployment_key, rollout_key
 from opsbook.deployment.site import Site
 from opsbook.deployment.sources import label_of, source_of
-from opsbook.deployment.turns import lease_subject
+from opsbook.deployment.turns import at_work
 from opsbook.errors import Conflict, Invalid, Locked, NeedsApproval, NotFound
 
 WhenBusy = Literal["refuse", "queue", "supersede"]
@@ -284,9 +284,8 @@ class Requests:
         )
 
     def _refuse_if_busy(self, deployment: Deployment) -> None:
-        lease = self._site.journal.leases.get(lease_subject(deployment.environment, deployment.service))
-        now = self._site.clock.now()
-        if lease is not None and lease.expires_at > now:
+        lease = at_work(self._site, deployment.environment, deployment.service)
+        if lease is not None:
             raise Locked(
                 f"{lease.holder} is under way: {lease.reason}",
                 hint=f"wait for it (opsbook deployments watch {lease.holder}), or --when-busy queue|supersede",

@@ -6,13 +6,13 @@ import threading
 from collections.abc import Callable
 
 from opsbook.deployment.draining import DRAIN_SETTLE, taking_out
-from opsbook.deployment.model import Deployment, Placement, Watch
+from opsbook.deployment.model import Placement, Watch
 from opsbook.deployment.records import deployment_key, placement_key
 from opsbook.deployment.requests import Requests
 from opsbook.deployment.router import Router
 from opsbook.deployment.routing import backend_name
 from opsbook.deployment.site import Site
-from opsbook.deployment.turns import LEASE_SECONDS, lease_subject
+from opsbook.deployment.turns import LEASE_SECONDS, at_work, lease_subject
 from opsbook.errors import Locked, OpsbookError
 
 UNHEALTHY_SECONDS = 5.0
@@ -149,11 +149,6 @@ class Steward:
         self._site.journal.state.put(key, after.but(revision=before.revision + 1).to_json())
 
     def _refuse_if_busy(self, placement: Placement) -> None:
-        lease = self._site.journal.leases.get(lease_subject(placement.environment, placement.service))
-        if lease is not None and lease.expires_at > self._site.clock.now():
+        lease = at_work(self._site, placement.environment, placement.service)
+        if lease is not None:
             raise Locked(f"{lease.holder} is at work", where=placement.subject)
-
-
-def unfinished_of(deployments: list[Deployment], environment: str, service: str) -> Deployment | None:
-    """The deployment under way, if any."""
-    return next((d for d in deployments if d.environment == environment and d.service == service), None)

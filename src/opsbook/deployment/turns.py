@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from opsbook.deployment.model import Deployment
 from opsbook.deployment.site import Site
-from opsbook.errors import Conflict, Locked, OpsbookError
+from opsbook.errors import Conflict, Locked, NotFound, OpsbookError
 from opsbook.journal import Lease
 
 LEASE_SECONDS = 15.0
@@ -20,6 +20,17 @@ class LostTurn(OpsbookError):  # noqa: N818 - it is a state, and reads as one
 
 def lease_subject(environment: str, service: str) -> str:
     return f"deploy/{environment}/{service}"
+
+
+def at_work(site: Site, environment: str, service: str) -> Lease | None:
+    """The lease of whoever is at work there; a deployment that has ended is just about to give its lease back."""
+    lease = site.journal.leases.get(lease_subject(environment, service))
+    if lease is None or lease.expires_at <= site.clock.now():
+        return None
+    with contextlib.suppress(NotFound):
+        if site.records.deployment(lease.holder).finished:
+            return None
+    return lease
 
 
 class Turn:
@@ -107,9 +118,10 @@ class Turns:
                 )
                 return Turn(self._site, lease)
             except Locked as locked:
-                if deployment.when_busy == "refuse" and deployment.started_at is None:
+                busy = at_work(self._site, deployment.environment, deployment.service) is not None
+                if busy and deployment.when_busy == "refuse" and deployment.started_at is None:
                     raise LostTurn(locked.message, where=deployment.subject) from locked
                 if wants_out():
                     raise LostTurn("aborted while waiting for its turn", where=deployment.subject) from locked
                 say(f"its turn: {locked.message}")
-                self._site.clock.sleep(0.1)
+                self._site.clock.sleep(0.1 if busy else 0.005)
