@@ -96,6 +96,10 @@ def _override_templates(
     if place.run is not None:
         written += [(("run", "env", key), value) for key, value in place.run.env.items()]
         written += [(("run", "command", index), word) for index, word in enumerate(place.run.command or ())]
+    if place.health is not None:
+        written += [
+            (("health", "command", index), word) for index, word in enumerate(place.health.command or ())
+        ]
     for loc, text in written:
         for placeholder in placeholders(text):
             if placeholder.kind == "port" and service.port is None:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NoReturn, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from opsbook.book import quantities
@@ -213,5 +213,22 @@ def _nothing_is_empty(value: Any) -> Any:
 OrEmpty = BeforeValidator(_nothing_is_empty)
 
 Variables = Annotated[Mapping[VariableName, Template], OrEmpty]
-Command = Annotated[tuple[Template, ...], Field(min_length=1)]
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, str) and any(placeholder.kind == "secret" for placeholder in placeholders(value)):
+        wrong("a secret in a command can be read by every user of the machine", "hand it over in env")
+    return value
+
+
+def _with_port_only(value: Any) -> Any:
+    if isinstance(value, str) and any(placeholder.kind != "port" for placeholder in placeholders(value)):
+        wrong("only {port} has a meaning in a health check", "the service's variables are set for it too")
+    return value
+
+
+Command = Annotated[tuple[Annotated[Template, AfterValidator(_without_secrets)], ...], Field(min_length=1)]
+"""A program and its arguments, with placeholders."""
+PortCommand = Annotated[tuple[Annotated[Template, AfterValidator(_with_port_only)], ...], Field(min_length=1)]
+"""A program and its arguments, with ``{port}``."""
 PlainCommand = Annotated[tuple[str, ...], Field(min_length=1)]

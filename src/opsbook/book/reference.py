@@ -19,8 +19,10 @@ are errors. Durations (`500ms`, `30s`, `1h30m`), sizes (`256Mi`, `1GiB`, `500M`)
 with their unit. Words that YAML readers disagree on (`yes`, `10:30`, `0755`, dates) must be in quotes, as must every
 number where text is expected, such as `version: "2.1"`. Anchors, aliases and tags are not part of the format.
 
-In `command` and in the values of `env` stand `{port}` for the instance's port, `{secret:NAME}` for a secret and
-`{url:SERVICE}` for the address at which another service is reached through the proxy; `{{` and `}}` are braces.
+In `command` and in the values of `env`, `{port}` stands for the instance's port and `{url:SERVICE}` for the address
+at which another service is reached through the proxy: `http://HOST:PORT/PATH`, or `HOST:PORT` for tcp. In the values
+of `env`, `{secret:NAME}` stands for a secret; a command is no place for one, since every user can read it in the
+process list. `{{` and `}}` are braces.
 """
 
 

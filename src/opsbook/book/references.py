@@ -81,6 +81,8 @@ def templates(service: Service) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Every text of a service that may hold placeholders, with its place."""
     for index, word in enumerate(service.run.command or ()):
         yield ("run", "command", index), word
+    for index, word in enumerate(service.health.command or ()):
+        yield ("health", "command", index), word
     for variable, value in service.run.env.items():
         yield ("run", "env", variable), value
 

@@ -19,6 +19,7 @@ from opsbook.book.fields import (
     Part,
     PlainCommand,
     Port,
+    PortCommand,
     ProbePath,
     Seconds,
     SecondsOrNone,
@@ -38,7 +39,7 @@ class Run(Part):
     command: Command | None = Field(
         None,
         description="The program and its arguments, started without a shell; for the process runtime. "
-        "{port}, {secret:NAME} and {url:SERVICE} are filled in at the start.",
+        "{port} and {url:SERVICE} are filled in at the start; {secret:NAME} only in env.",
         examples=[["python", "-m", "shop.web", "--port", "{port}"]],
     )
     image: Image | None = Field(
@@ -52,7 +53,7 @@ class Run(Part):
     )
     env: Variables = Field(
         default={},
-        description="Environment variables; the values may hold the placeholders of command.",
+        description="Environment variables; the values may hold {port}, {secret:NAME} and {url:SERVICE}.",
         examples=[{"DATABASE_URL": "{secret:database-url}"}],
     )
     user: User | None = Field(
@@ -115,8 +116,10 @@ class Health(Part):
         None, description="An HTTP path that answers 200 to 399 when well.", examples=["/healthz"]
     )
     tcp: bool = Field(False, description="Well when the port accepts connections. The default with a port.")
-    command: PlainCommand | None = Field(
-        None, description="A command that exits with 0 when well.", examples=[["redis-cli", "ping"]]
+    command: PortCommand | None = Field(
+        None,
+        description="A command that exits with 0 when well; it may hold {port}.",
+        examples=[["redis-cli", "-p", "{port}", "ping"]],
     )
     interval: Seconds = Field(
         2.0, gt=0, description="Between two checks.", examples=["2s"], json_schema_extra={"default": "2s"}

@@ -15,7 +15,7 @@ from typing import Literal
 PlaceholderKind = Literal["port", "secret", "url"]
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
-_SECRET = re.compile(r"secret:([A-Za-z0-9][A-Za-z0-9._/-]{0,99})")
+_SECRET = re.compile(r"secret:([A-Za-z0-9][A-Za-z0-9._-]{0,99})")
 _URL = re.compile(r"url:([a-z][a-z0-9-]{0,40})")
 
 KNOWN = "{port}, {secret:NAME} or {url:SERVICE}"
