@@ -42,7 +42,7 @@ _COLLECTED_AT_A_TIME = 200
 
 
 class Interrupted(BaseException):
-    """This process is closing: the workflow stays pending and goes on at the next launch (unless cancelled).
+    """This process is closing, and the workflow goes on at the next launch; or the workflow was cancelled.
 
     No `Exception`, so that a workflow's own error handling does not take it for a failure and roll back.
     """
@@ -70,8 +70,8 @@ class Durable:
             application_version: a constant. Work that another version left is not resumed, so an upgrade
                 keeps it.
             name: lower case letters, digits, ``-`` and ``_``; at least three.
-            executor_id: which control plane this is, when several share one PostgreSQL. Each resumes its own
-                work.
+            executor_id: which control plane this is, when several share one PostgreSQL. A launch resumes what
+                the same id left; a free control plane of the same version may then run it.
             now: wall clock for `sleep`, epoch seconds.
         """
         self._url_or_path = url_or_path
@@ -149,8 +149,9 @@ class Durable:
             "enable_otlp": False,
             "log_level": "ERROR",
             "sys_db_pool_size": 10,
-            # Nothing here uses DBOS's notifications, and its schedules are opsbook's own: poll rarely, idle
-            # cheaply. "notification_listener_polling_interval_sec": 0.5,
+            # Nobody waits for DBOS's notifications here: its listener only sleeps, so a short nap costs
+            # nothing and lets `close` return soon. Schedules are opsbook's own.
+            "notification_listener_polling_interval_sec": 0.1,
             "scheduler_polling_interval_sec": 300.0,
         }
 
@@ -209,14 +210,18 @@ class Durable:
         well, as an `OpsbookError` of the same kind; another exception becomes `Failed`.
 
         Raises:
-            Interrupted: this process is closing.
+            Interrupted: this process is closing, or the workflow was cancelled.
         """
         dbos = self._live()
         if not dbos.DBOS.workflow_id:
             raise Invalid("a step is called inside a workflow", where=name)
         if self._closing.is_set():
             raise Interrupted
-        result: T = dbos.DBOS.run_step({"name": name}, _recordable(name, function))
+        try:
+            result: T = dbos.DBOS.run_step({"name": name}, _recordable(name, function))
+        except dbos.error.DBOSBaseException as error:
+            # It was cancelled, or another control plane has taken it over: not for this one to go on.
+            raise Interrupted from error
         return result
 
     def sleep(self, seconds: float) -> None:
@@ -224,7 +229,7 @@ class Durable:
         between.
 
         Raises:
-            Interrupted: this process is closing.
+            Interrupted: this process is closing, or the workflow was cancelled.
         """
         until = self.step("sleep", lambda: self._now() + seconds)
         own = _dbos().DBOS.workflow_id
