@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from ipaddress import ip_address
 from typing import Annotated, Any, NoReturn, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -167,10 +168,18 @@ Host = Annotated[
         "a host name such as shop.example.com, without a scheme, a port or a wildcard",
     ),
 ]
-ListenAddress = Annotated[
-    str,
-    matching(r"[0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9a-fA-F:]*:[0-9a-fA-F:]+", "an IP address such as 127.0.0.1"),
-]
+
+
+def _listen_address(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            ip_address(value)
+        except ValueError:
+            expected("an IP address such as 127.0.0.1")
+    return value
+
+
+ListenAddress = Annotated[str, BeforeValidator(_listen_address)]
 Version = Annotated[
     str,
     matching(

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from opsbook.book.scalars import flow
+from opsbook.book.scalars import flow, plain
 from opsbook.book.schema import KINDS, schemas
 
 _HEAD = """\
@@ -110,9 +110,12 @@ def _default(value: Mapping[str, Any]) -> str:
 
 
 def _code(value: Any) -> str:
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    return f"`{value if isinstance(value, str | int | float) else flow(value)}`"
+    return f"`{value if _reads_as_itself(value) else flow(value)}`"
+
+
+def _reads_as_itself(value: Any) -> bool:
+    """Text that needs no quotes when it stands alone after its key."""
+    return isinstance(value, str) and isinstance(plain(value), str) and value[0] not in "{[\"'@`"
 
 
 def _cell(text: str) -> str:
