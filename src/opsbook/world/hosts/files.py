@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import secrets
 import shutil
@@ -12,6 +13,8 @@ from pathlib import Path
 
 from opsbook.errors import Failed, NotFound
 
+_FICLONE = 0x40049409
+_COPY_AT_ONCE = 1 << 30
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -124,6 +127,30 @@ def read_private(path: Path) -> bytes:
         raise NotFound("there is no such file", where=str(path)) from error
     except OSError as error:
         raise Failed(f"cannot read: {error.strerror or error}", where=str(path)) from error
+
+
+def copy_file(source: Path | str, target: Path, mode: int) -> None:
+    """Copy the bytes of a file, sharing its blocks where the file system can; `target` gets `mode`."""
+    with Path(source).open("rb") as reader, target.open("wb") as writer:
+        if not _cloned(reader.fileno(), writer.fileno()):
+            shutil.copyfileobj(reader, writer, 1024 * 1024)
+        os.fchmod(writer.fileno(), mode)
+
+
+def _cloned(source: int, target: int) -> bool:
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+        return True
+    except OSError:
+        pass
+    try:
+        while os.copy_file_range(source, target, _COPY_AT_ONCE):
+            pass
+        return True
+    except OSError as error:
+        if error.errno in _FULL or os.lseek(target, 0, os.SEEK_CUR):
+            raise
+        return False
 
 
 def remove_tree(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
@@ -11,6 +12,12 @@ from opsbook.world.hosts.commands import Finished, run
 from opsbook.world.hosts.files import atomic_write
 
 _TIMEOUT = 120.0
+# Set where opsbook is called from a hook of git: they would lead every command into that repository.
+_OF_ANOTHER_CALL = {
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_NAMESPACE",
+}  # fmt: skip
+_PASSWORD = re.compile(r"//[^/@\s]+@")
 _UNFINISHED = {
     "MERGE_HEAD": "a merge",
     "CHERRY_PICK_HEAD": "a cherry-pick",
@@ -33,7 +40,7 @@ def attempt(
         NotFound: git is not installed.
     """
     variables = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("GIT_DIR")},
+        **{name: value for name, value in os.environ.items() if name not in _OF_ANOTHER_CALL},
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_OPTIONAL_LOCKS": "0",
         "LC_ALL": "C.UTF-8",
@@ -66,13 +73,18 @@ def git(
 
 def git_failure(verb: str, finished: Finished, where: str) -> Failed:
     """What git said, as an error; the last line is usually the cause."""
-    words = finished.text.strip().removeprefix("fatal: ").removeprefix("error: ")
+    words = hide_password(finished.text.strip().removeprefix("fatal: ").removeprefix("error: "))
     hint = ""
     if "dubious ownership" in words:
         hint = f"the repository belongs to another user: git config --global --add safe.directory {where}"
     elif "could not read Username" in words or "Permission denied (publickey" in words:
         hint = "give the user that runs opsbook access to the repository (an SSH key or a credential helper)"
     return Failed(f"git {verb}: {words or 'failed'}", hint=hint, where=where)
+
+
+def hide_password(text: str) -> str:
+    """`text` with the user and the password of URLs replaced by ``***``."""
+    return _PASSWORD.sub("//***@", text)
 
 
 def repository_of(folder: Path) -> Path | None:

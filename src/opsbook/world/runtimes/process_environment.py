@@ -91,6 +91,15 @@ def filled_command(command: tuple[str, ...], port: int | None) -> tuple[str, ...
     return tuple(fill(word, port, refuse) for word in command)
 
 
+def basic_environment(inherited: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The little of our own environment that others may see: where programs and the home are, language, time zone."""
+    values = {name: inherited[name] for name in _INHERITED if name in inherited}
+    values |= {name: value for name, value in inherited.items() if name.startswith("LC_")}
+    # Last, so that `python` is found where the system has none, and is the system's where it has one.
+    values["PATH"] = f"{values.get('PATH', '/usr/local/bin:/usr/bin:/bin')}:{Path(sys.executable).parent}"
+    return values
+
+
 def environment(
     workload: Workload,
     *,
@@ -107,12 +116,9 @@ def environment(
     Raises:
         NotFound: a secret is unknown.
     """
-    values = {name: inherited[name] for name in _INHERITED if name in inherited}
-    values |= {name: value for name, value in inherited.items() if name.startswith("LC_")}
+    values = basic_environment(inherited)
     if user is not None:
         values |= {"HOME": user.home, "USER": user.name, "LOGNAME": user.name}
-    # Last, so that `python` is found where the system has none, and is the system's where it has one.
-    values["PATH"] = f"{values.get('PATH', '/usr/local/bin:/usr/bin:/bin')}:{Path(sys.executable).parent}"
     values |= {
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",

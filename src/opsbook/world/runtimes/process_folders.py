@@ -12,17 +12,14 @@ blocks.
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from opsbook.world.hosts.files import file_failure, private_folder, remove_tree
+from opsbook.world.hosts.files import copy_file, file_failure, private_folder, remove_tree
 from opsbook.world.hosts.users import User
 
 LINKED_FROM = 64 * 1024 * 1024
-_FICLONE = 0x40049409
 
 
 def work_folder(folder: Path, release: Path | None, user: User | None) -> Path:
@@ -77,20 +74,11 @@ def _copy(source: Path, target: Path) -> None:
             elif entry.stat().st_size > LINKED_FROM:
                 path.symlink_to(entry.path)
             else:
-                _copy_file(entry.path, path, 0o755 if entry.stat().st_mode & 0o100 else 0o644)
+                copy_file(entry.path, path, 0o755 if entry.stat().st_mode & 0o100 else 0o644)
 
 
 def _is_dependencies(entry: os.DirEntry[str]) -> bool:
     return entry.name == "node_modules" or Path(entry.path, "pyvenv.cfg").exists()
-
-
-def _copy_file(source: str, target: Path, mode: int) -> None:
-    with Path(source).open("rb") as reader, target.open("wb") as writer:
-        try:
-            fcntl.ioctl(writer.fileno(), _FICLONE, reader.fileno())
-        except OSError:
-            shutil.copyfileobj(reader, writer, 1024 * 1024)
-        os.fchmod(writer.fileno(), mode)
 
 
 def _give(folder: Path, user: User) -> None:
