@@ -19,6 +19,7 @@ CONFIGURATION_METRICS = (
     r"(version_text|update_rejected|update_failure|cluster_manager\.warming_clusters|workers_started"
     r"|listener_manager\.(total_listeners_(active|warming)|listener_create_(success|failure)))$"
 )
+ACTIVE_METRICS = r"^cluster\..*\.upstream_(rq|cx)_active$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +93,12 @@ class Admin:
         dump = json.loads(self.get("/config_dump?resource=dynamic_warming_clusters"))
         return frozenset(entry["cluster"]["name"] for entry in dump.get("configs", ()))
 
-    def listener_errors(self) -> dict[str, str]:
-        """Envoy's reason by the name of each listener whose last update it refused."""
+    def listener_errors(self) -> tuple[str, ...]:
+        """Envoy's reasons for the listeners whose last update it refused."""
         dump = json.loads(self.get("/config_dump?resource=dynamic_listeners"))
-        return {
-            entry["name"]: entry["error_state"]["details"]
-            for entry in dump.get("configs", ())
-            if "error_state" in entry
-        }
+        return tuple(
+            entry["error_state"]["details"] for entry in dump.get("configs", ()) if "error_state" in entry
+        )
 
     def listeners(self) -> frozenset[str]:
         """The names of the listeners that take connections."""
@@ -113,6 +112,18 @@ class Admin:
             entry["name"]: tuple(_host(each) for each in entry.get("host_statuses", ()))
             for entry in answer.get("cluster_statuses", ())
         }
+
+    def active(self) -> dict[str, tuple[int, int]]:
+        """Requests and connections under way by cluster, those of endpoints included that have left it."""
+        text = self.get(f"/stats?filter={quote(ACTIVE_METRICS)}")
+        found: dict[str, tuple[int, int]] = {}
+        for line in text.splitlines():
+            metric, _, value = line.partition(": ")
+            cluster, _, kind = metric.removeprefix("cluster.").rpartition(".")
+            requests, connections = found.get(cluster, (0, 0))
+            is_requests = kind == "upstream_rq_active"
+            found[cluster] = (int(value), connections) if is_requests else (requests, int(value))
+        return found
 
     def prometheus(self, pattern: str) -> str:
         """The metrics ever used whose Envoy name matches `pattern`, in Prometheus' text format."""

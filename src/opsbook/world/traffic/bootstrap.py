@@ -9,8 +9,8 @@ Json = dict[str, Any]
 
 RESPONSE_TIME_BUCKETS = (1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000)  # milliseconds
 MAX_CONNECTIONS = 50_000
-CONNECTION_LIMIT =
-"type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
+_MONITORS = "type.googleapis.com/envoy.extensions.resource_monitors"
+CONNECTION_LIMIT = f"{_MONITORS}.downstream_connections.v3.DownstreamConnectionsConfig"
 
 # The metrics that are of use to an operator; all else is left out of what is published.
 _CLUSTER_METRICS = (

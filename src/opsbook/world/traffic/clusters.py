@@ -42,8 +42,13 @@ def cluster(backend: Backend, endpoints_file: str) -> Json:
         },
         "connect_timeout": seconds(backend.connect_timeout),
         "lb_policy": "LEAST_REQUEST",
-        # Panic mode sends requests to endpoints known to be down when too few are up; a clean 503 is better.
-        "common_lb_config": {"healthy_panic_threshold": {"value": 0.0}},
+        "common_lb_config": {
+            # Panic mode sends requests to endpoints known to be down if too few are up; a clean 503 is better.
+            "healthy_panic_threshold": {"value": 0.0},
+            # By default workers learn of health up to a second late: of a new endpoint that has become healthy,
+            # when the old one drains already, that would be an outage.
+            "update_merge_window": "0s",
+        },
         # An endpoint that is taken off the list is gone at once, not only when it fails its next check.
         "ignore_health_on_host_removal": True,
         "circuit_breakers": {"thresholds": [_limits(backend)]},
@@ -60,10 +65,14 @@ def cluster(backend: Backend, endpoints_file: str) -> Json:
 
 
 def load_assignment(backend: Backend) -> Json:
-    """The `ClusterLoadAssignment`; a draining endpoint stays listed, so that its requests are counted."""
+    """The `ClusterLoadAssignment`; a draining endpoint stays listed, so that its requests are counted.
+
+    Nothing but the address and the one flag is said of an endpoint: were e.g. its hostname to change, Envoy would
+    take it for another one and begin to count its requests at 0.
+    """
     endpoints = [
         {
-            "endpoint": {"address": socket_address(endpoint.address), "hostname": endpoint.instance},
+            "endpoint": {"address": socket_address(endpoint.address)},
             "health_status": "DRAINING" if endpoint.draining else "HEALTHY",
         }
         for endpoint in backend.endpoints

@@ -53,7 +53,7 @@ class EnvoyTraffic:
         self._clock = clock
         self._lock = threading.RLock()
         self._depth = 0
-        self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.make_private(self.state)
         token = self._token()
         self._admin = Admin(files.socket_path(self.state, token))
         self._process = EnvoyProcess(
@@ -144,6 +144,7 @@ class EnvoyTraffic:
         known = self._load()
         try:
             hosts = self._admin.hosts()
+            active = self._admin.active()
             info = self._admin.server_info()
         except Unreachable:
             return TrafficState(alive=False, generation=0)
@@ -155,7 +156,10 @@ class EnvoyTraffic:
         return TrafficState(
             alive=True,
             generation=self._publication.generation(known.applied, known.good),
-            backends={name: _backend_state(name, hosts[name], protocols.get(name)) for name in sorted(hosts)},
+            backends={
+                name: _backend_state(name, hosts[name], active.get(name, (0, 0)), protocols.get(name))
+                for name in sorted(hosts)
+            },
             pid=self._process.running.pid if self._process.running else None,
             version=str(info["version"]).split("/")[1],
         )
@@ -314,7 +318,7 @@ class EnvoyTraffic:
 
     def _bootstrap(self) -> dict[str, object]:
         for name in ("cds", "lds", "eds", "rds"):  # Envoy watches the folders, so they must be there first
-            (self._folder.root / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+            files.make_private(self._folder.root / name)
         return bootstrap(
             admin_socket=self._admin.path,
             clusters_file=self._folder.clusters,
@@ -356,7 +360,9 @@ class EnvoyTraffic:
                     self._depth -= 1
 
 
-def _backend_state(name: str, hosts: tuple[Host, ...], backend: Backend | None) -> BackendState:
+def _backend_state(
+    name: str, hosts: tuple[Host, ...], active: tuple[int, int], backend: Backend | None
+) -> BackendState:
     tcp = backend is not None and backend.protocol == "tcp"
     endpoints = tuple(
         EndpointState(
@@ -367,4 +373,6 @@ def _backend_state(name: str, hosts: tuple[Host, ...], backend: Backend | None) 
         )
         for host in hosts
     )
-    return BackendState(name=name, endpoints=endpoints, active=sum(endpoint.active for endpoint in endpoints))
+    listed = sum(endpoint.active for endpoint in endpoints)
+    requests, connections = active
+    return BackendState(name=name, endpoints=endpoints, active=max(listed, connections if tcp else requests))

@@ -24,7 +24,7 @@ def write(path: Path, text: str) -> None:
     """
     beside = path.with_name(f".{path.name}.new")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
         file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             content = memoryview(text.encode())
@@ -36,6 +36,13 @@ def write(path: Path, text: str) -> None:
         replace(beside, path)
     except OSError as error:
         raise Failed(f"cannot write: {error.strerror}", where=str(path)) from error
+
+
+def make_private(folder: Path) -> None:
+    """Make `folder`, and what is missing above it, for its owner only."""
+    if not folder.is_dir():
+        make_private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def replace(beside: Path, path: Path) -> None:

@@ -217,7 +217,7 @@ class Publication:
     def refusal(self) -> str:
         """Envoy's own reason for what it refused since the last mark."""
         try:
-            reasons = list(self._admin.listener_errors().values())
+            reasons = list(self._admin.listener_errors())
         except OpsbookError:
             reasons = []
         for line in self._process.log_since(self._log_mark):
