@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from opsbook.journal import Journal
 
 BROKEN = 1
+DATABASE_VARIABLE = "OPSBOOK_DATABASE"  # where the server keeps it when not in the state folder
 
 
 @click.group(cls=Group, invoke_without_command=True)
@@ -187,10 +189,10 @@ def _opened(session: Session) -> Iterator[Journal]:
     from opsbook.journal import Journal
     from opsbook.world.hosts.clock import SystemClock
 
-    file = session.state / "journal.db"
-    if not file.exists():
-        raise NotFound("there is no journal yet", where=str(file), hint="opsbook up --detach")
-    own = Journal.open(file, keys=session.state / "keys", clock=SystemClock())
+    place: str | Path = os.environ.get(DATABASE_VARIABLE) or session.state / "journal.sqlite"
+    if isinstance(place, Path) and not place.exists():
+        raise NotFound("there is no journal yet", where=str(place), hint="opsbook up --detach")
+    own = Journal.open(place, keys=session.state / "keys", clock=SystemClock())
     try:
         yield own
     finally:

@@ -61,9 +61,23 @@ def _usage(command: click.Command, path: str) -> list[str]:
     lines = [text, "", "```", f"{path} {' '.join(command.collect_usage_pieces(context))}".rstrip(), "```", ""]
     if examples:
         lines += ["Examples:", "", "```", *examples, "```", ""]
-    options = [row for parameter in command.params if (row := parameter.get_help_record(context)) is not None]
+    given = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+    options = [row for option in given if (row := option.get_help_record(context)) is not None]
     if options:
         lines += ["| option | |", "|---|---|"]
-        lines += [f"| `{name}` | {said} |" for name, said in options]
+        lines += [f"| `{_cell(name)}` | {_cell(said)} |" for name, said in options]
         lines.append("")
     return [*lines, *([after, ""] if after else [])]
+
+
+def _cell(text: str) -> str:
+    """Text in a Markdown table, where a bar would end the cell, even in code."""
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    import sys
+
+    from opsbook.cli.main import cli
+
+    sys.stdout.write(reference(cli))

@@ -61,6 +61,9 @@ def up(session: Session, detach: bool, port: int, host: str) -> None:
     def ending() -> None:
         terminal.message("", f"{style.state('running', 'ending')} opsbook; services go on running")
 
+    if detach and (running := run.running(folder)) is not None:
+        terminal.message(f"{style.state('ok', 'running already')} {running.url} · pid {running.pid}")
+        return
     notices = run.Notices(ready=ready, ending=ending)
     run.serve(run.build_rooms, book, folder, host=host, port=port, detach=detach, notices=notices)
     if not detach:

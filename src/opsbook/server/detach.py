@@ -29,7 +29,7 @@ def start(book: Path, folder: Path, host: str, port: int) -> state.Running:
     written = os.fstat(handle).st_size
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "opsbook", "--book", str(book), "up", "--host", host, "--port", str(port)],
+            command(book, host, port),
             env={**os.environ, "OPSBOOK_STATE": str(folder), "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"},
             cwd="/",  # a daemon must not keep somebody's folder from being unmounted or removed
             stdin=subprocess.DEVNULL,
@@ -53,6 +53,11 @@ def start(book: Path, folder: Path, host: str, port: int) -> state.Running:
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(5)
     raise _failed(folder, written, f"opsbook did not answer within {PATIENCE_SECONDS:.0f} s and was ended")
+
+
+def command(book: Path, host: str, port: int) -> list[str]:
+    """What the daemon is: the same program in the foreground."""
+    return [sys.executable, "-m", "opsbook", "--book", str(book), "up", "--host", host, "--port", str(port)]
 
 
 def answers(socket_file: str) -> bool:

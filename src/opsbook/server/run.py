@@ -84,6 +84,12 @@ def serve(
             _run(build, book, folder, doors, notices)
 
 
+def running(folder: Path) -> state.Running | None:
+    """The server that answers on this state folder, or None."""
+    found = state.Running.read(folder)
+    return found if found is not None and daemon.answers(found.socket) else None
+
+
 def _run(build: Build, book: Path, folder: Path, doors: Doors, notices: Notices) -> None:
     stopping = threading.Event()
     with contextlib.ExitStack() as at_end:

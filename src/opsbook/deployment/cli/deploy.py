@@ -91,7 +91,6 @@ def _confirmed(
     if not terminal.interactive:
         raise NeedsApproval(
             f"{environment} is protected, and nobody is here to be asked",
-            where=environment,
             hint="look at the plan, then add --yes",
         )
     if not click.confirm(f"Deploy to {environment}?", err=True):

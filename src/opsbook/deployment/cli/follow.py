@@ -13,6 +13,7 @@ from opsbook.errors import Unreachable
 from opsbook.terminal import Session, Terminal, duration
 
 SERVER_AWAY_SECONDS = 60.0  # how long a server may be gone, for instance while it is upgraded
+LONG_STEP_SECONDS = 2.0  # a step that takes longer is announced before it ends
 INTERRUPTED = 130
 
 Deployments = Sequence[Mapping[str, Any]]
@@ -64,6 +65,8 @@ class _Lines:
             prefix = f"{deployment['service']}: " if len(deployments) > 1 else ""
             self._once((name,), words.title(deployment))
             for number, step in enumerate(deployment.get("steps") or []):
+                if step.get("status") == "running" and float(step.get("seconds") or 0) < LONG_STEP_SECONDS:
+                    continue  # its one line comes when it has ended
                 key = (name, str(number), str(step["name"]), str(step.get("status")))
                 self._once(key, prefix + words.step_line(step, self._style))
         if away is not None and not self._away:

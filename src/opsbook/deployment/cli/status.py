@@ -13,7 +13,7 @@ from opsbook.terminal import Session, Style, age, count, table
 from opsbook.terminal.commands import Command
 from opsbook.terminal.names import complete_environment
 
-HEADING = ("", "SERVICE", "STATE", "VERSION", "INSTANCES", "STRATEGY", "RESTARTS", "SINCE", "ADDRESS")
+HEADING = ("SERVICE", "STATE", "VERSION", "INSTANCES", "STRATEGY", "RESTARTS", "SINCE", "ADDRESS")
 # Worst first: state, its symbol of `opsbook.terminal.SYMBOLS`.
 STATES = {
     "down": "failed",
@@ -46,13 +46,14 @@ def status(session: Session, environment: str | None, as_json: bool) -> None:
         return
     environments = answer.get("environments") or {}
     if environment is not None and environment not in environments:
-        raise NotFound(
-            f"there is no environment {environment!r}", hint=f"one of: {', '.join(sorted(environments))}"
-        )
+        raise NotFound(f"there is no environment {environment!r}", hint="which there are: opsbook status")
     for number, (name, one) in enumerate(environments.items()):
         terminal.data(*([""] if number else []), *show(name, one, terminal.style, time.time()))
     book = answer.get("book") or {}
-    notes = [_book_line(book, terminal.style), *(f"  {problem}" for problem in book.get("problems") or [])]
+    notes = [
+        _book_line(book, terminal.style),
+        *(f"  {_problem(problem)}" for problem in book.get("problems") or []),
+    ]
     terminal.data("", *notes)
     hints = next_steps(environments, bool(book.get("problems")))
     terminal.message(f"{terminal.message_style.paint('next:', 'cyan')} {' · '.join(hints)}")
@@ -101,13 +102,9 @@ def _row(name: str, found: Mapping[str, Any], style: Style, now: float) -> list[
     instances = found.get("instances") or []
     starts = [float(instance["started_at"]) for instance in instances if instance.get("started_at")]
     restarts = sum(int(instance.get("restarts") or 0) for instance in instances)
-    colour = {"failed": "red", "warning": "yellow", "running": "blue", "ok": "green"}.get(
-        STATES[state], "dim"
-    )
     return [
-        style.symbol(STATES[state]),
         name,
-        style.paint(_word(state, found), colour),
+        style.state(STATES[state], _word(state, found)),
         _versions(found),
         f"{found.get('healthy') or 0}/{found.get('replicas') or 0}",
         str(found.get("strategy") or "-"),
@@ -170,6 +167,14 @@ def _book_line(book: Mapping[str, Any], style: Style) -> str:
     problems = book.get("problems") or []
     state = style.state("failed", count(len(problems), "problem")) if problems else style.state("ok")
     return f"handbook {book.get('where', '')}{commit} · {state}"
+
+
+def _problem(problem: object) -> str:
+    """``services/web.yaml:7: run.command: expected ...``."""
+    if not isinstance(problem, Mapping):
+        return str(problem)
+    place = f"{problem.get('file')}:{problem['line']}" if problem.get("line") else str(problem.get("file"))
+    return ": ".join(str(part) for part in (place, problem.get("path"), problem.get("message")) if part)
 
 
 def next_steps(environments: Mapping[str, Any], broken_book: bool) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opsbook.errors import Conflict, Failed, OpsbookError, RolledBack
-from opsbook.terminal import Style, duration, table
+from opsbook.terminal import Style, count, duration, table
 
 Deployment = Mapping[str, Any]
 
@@ -36,11 +36,12 @@ def name_of(deployment: Deployment) -> str:
 
 
 def title(deployment: Deployment) -> str:
-    """``deploy web 2.1 → production · canary · by ana``."""
+    """``deploy web 2.1 → production · canary · 3 instances · by ana · d-91``."""
     kind = str(deployment.get("kind", "deploy"))
     parts = [
         f"{VERBS.get(kind, kind)} {name_of(deployment)} → {deployment['environment']}",
         strategy_of(deployment) if kind == "deploy" else "",
+        count(int(deployment["replicas"]), "instance") if deployment.get("replicas") is not None else "",
         f"by {deployment['requested_by']}" if deployment.get("requested_by") else "",
         str(deployment["id"]),
     ]
