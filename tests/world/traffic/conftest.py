@@ -74,7 +74,7 @@ class Upstreams:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def http(self, name: str) -> Address:
-        """HTTP/1.1: the name; `/slow` once released, `/path` its own path, `/fail` 500."""
+        """HTTP/1.1: the name; `/slow` once released, `/path` its own path, `/fail` 500; "broken" is always 503."""
         return self._serve(lambda reader, writer: self._http(name, reader, writer))
 
     def tcp(self, name: str) -> Address:
@@ -144,6 +144,8 @@ class Upstreams:
                 await asyncio.sleep(0.01)
             body = path if path.startswith("/path") else name
             status = "500 Internal Server Error" if path == "/fail" else "200 OK"
+            if name == "broken" and path != "/healthz":
+                status = "503 Service Unavailable"
             writer.write(f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
 
     async def _http2(self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -139,6 +139,15 @@ def test_a_single_endpoint_is_never_ejected(stage):
     assert stage.get() == (200, "lone")
 
 
+def test_an_endpoint_that_only_errs_is_left_out(stage, until):
+    """An instance whose health page is fine but whose pages are not costs a few requests, not half of them."""
+    addresses = [stage.upstreams.http(name) for name in ("sound", "broken")]
+    stage.serve(stage.table({"half": 1}, stage.backend("half", *addresses)))
+    until(lambda: stage.traffic.observe().backends["test/web/half"].healthy == 2)
+    until(lambda: [stage.get()[1] for _ in range(20)] == ["sound"] * 20)
+    assert stage.traffic.observe().backends["test/web/half"].healthy == 1
+
+
 def test_a_draining_endpoint_ends_what_it_began(stage, until):
     """It gets no new request, those under way are counted and end well, then its backend may go."""
     old, new = stage.upstreams.http("old"), stage.upstreams.http("new")

@@ -42,7 +42,7 @@ def test_a_connection_survives_the_change_of_its_split(stage, until):
             peer.close()
             assert name == release
     assert echoes(first)
-    assert stage.traffic.observe().backends["test/web/tcp-blue"].active == 1
+    until(lambda: stage.traffic.observe().backends["test/web/tcp-blue"].active == 1)
     first.close()
     until(lambda: stage.traffic.observe().backends["test/web/tcp-blue"].active == 0)
 

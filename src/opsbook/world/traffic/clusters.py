@@ -125,6 +125,8 @@ OUTLIER_DETECTION: Json = {
     "base_ejection_time": "5s",
     "max_ejection_time": "60s",
     "max_ejection_percent": 50,
+    # Else an instance whose health page is fine while its pages are not would be back after its next check.
+    "successful_active_health_check_uneject_host": False,
 }
 
 

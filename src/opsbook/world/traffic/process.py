@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -115,8 +116,11 @@ class EnvoyProcess:
         self._record.unlink(missing_ok=True)
 
     def ending(self) -> str:
-        """How it ended, as far as known: only the parent is told."""
-        self._reap()
+        """How it ended, as far as known: only the parent is told. Only of a process that is not `alive`."""
+        if self._child is not None:
+            # Its main thread may be dead a moment before the others, which still hold its ports.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(1.0)
         code = self._child.returncode if self._child is not None else None
         if code is None:
             return "ended"
@@ -175,14 +179,14 @@ class EnvoyProcess:
         files.write(self._record, json.dumps(record))
 
 
-def started_at(pid: int) -> int | None:
+def started_at(pid: int, *, even_if_dead: bool = False) -> int | None:
     """When `pid` was started, in kernel ticks after boot; None when it is gone or only waits to be reaped."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
     state, *fields = text.rpartition(")")[2].split()
-    return None if state in "ZX" else int(fields[18])
+    return None if state in "ZX" and not even_if_dead else int(fields[18])
 
 
 def marked(token: str) -> Iterator[Running]:
@@ -208,7 +212,7 @@ def end(running: Running, *, grace: float) -> None:
     except ProcessLookupError:
         return
     try:
-        if not running.alive():
+        if started_at(running.pid, even_if_dead=True) != running.started:
             return
         if grace > 0:
             signal.pidfd_send_signal(handle, signal.SIGTERM)
