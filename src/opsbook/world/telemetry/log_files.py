@@ -8,16 +8,19 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
 from opsbook.world.telemetry.staleness import Floats
 
 MAX_LINE = 16 * 1024  # bytes of a line that are shown
+Identity: TypeAlias = tuple[int, int]  # inode and time of the last change: an inode alone may be used again
+
 _CHUNK = 64 * 1024
 _ROTATED = 10  # more than process_logs keeps
 _ATTEMPTS = 40
@@ -47,6 +50,7 @@ def lines_backwards(read: Callable[[int, int], bytes], end: int) -> Iterator[Raw
         end: where to begin; what stands there without a newline counts as a line.
     """
     head, length, line_end = b"", 0, end
+    ended = False  # whether we are before the last newline; behind it there may be no line
     position = end
     while position > 0:
         step = min(_CHUNK, position)
@@ -56,12 +60,12 @@ def lines_backwards(read: Callable[[int, int], bytes], end: int) -> Iterator[Raw
         for piece in reversed(pieces[1:]):
             head, length = (piece + head)[:MAX_LINE], length + len(piece)
             after -= len(piece)  # now behind the newline before the piece
-            if length or line_end != end:  # behind the very last newline there is no line
+            if length or ended:
                 yield RawLine(head, length, line_end)
-            head, length, line_end = b"", 0, after
+            head, length, line_end, ended = b"", 0, after, True
             after -= 1
         head, length = (pieces[0] + head)[:MAX_LINE], length + len(pieces[0])
-    if length or line_end != end:
+    if length or ended:
         yield RawLine(head, length, line_end)
 
 
@@ -93,6 +97,79 @@ class Checkpoints:
         return float(self._times[place]) if place < self._times.size else self._latest
 
 
+class _CurrentLog:
+    """The file an instance writes now, as it was when it was opened; afterwards it may be rotated at any time.
+
+    Rotation renames ``.1`` before it truncates. So as long as ``.1`` is the file it was, nothing was truncated.
+
+    Args:
+        log: its path.
+        descriptor: of it; closed by `close`.
+        size: it had.
+        older: the older files at that moment, newest first.
+    """
+
+    def __init__(self, log: Path, descriptor: int, size: int, older: list[Identity]) -> None:
+        self.descriptor = descriptor
+        self.size = size
+        self.older = older
+        self._log = log
+        self._newest = older[0] if older else None
+        self._copy: int | None = None
+
+    @classmethod
+    def open(cls, log: Path) -> _CurrentLog | None:
+        """Opens `log` between two rotations; None if there is no such file."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            older = _older(log)
+            descriptor = _open(log)
+            if descriptor is None:
+                return None
+            size = os.fstat(descriptor).st_size
+            rotating = older[0] is None and Path(f"{log}.new").exists()
+            # The last attempt takes what there is: a crash may have left a rotation half done.
+            if attempt == _ATTEMPTS or (_older(log) == older and not rotating):
+                return cls(log, descriptor, size, [each for each in older if each is not None])
+            os.close(descriptor)
+            time.sleep(_PAUSE)
+        return None
+
+    def read(self, offset: int, size: int) -> bytes:
+        """So many bytes from there, of the file as it was: from its copy once it is rotated, at the same offset."""
+        if self._copy is None:
+            data = os.pread(self.descriptor, size, offset)
+            if self._untouched():
+                return data
+            self._copy = self._find_copy()
+        return b"" if self._copy is None else os.pread(self._copy, size, offset)
+
+    def close(self) -> None:
+        """Close what is open."""
+        os.close(self.descriptor)
+        if self._copy is not None:
+            os.close(self._copy)
+
+    def _untouched(self) -> bool:
+        newest = identity_of(_numbered(self._log, 1))
+        if self._newest is not None:
+            return newest == self._newest
+        return newest is None and os.fstat(self.descriptor).st_size >= self.size
+
+    def _find_copy(self) -> int | None:
+        """The file that is next to those that were older; waits until it has its name. None: it was removed."""
+        for _ in range(_ATTEMPTS):
+            for number in range(1, _ROTATED):
+                descriptor = _open(_numbered(self._log, number))
+                if descriptor is None:
+                    continue
+                older = identity_of(_numbered(self._log, number + 1))
+                if older == self._newest and identity_of(descriptor) != self._newest:
+                    return descriptor
+                os.close(descriptor)
+            time.sleep(_PAUSE)
+        return None
+
+
 class LogHistory:
     """All that an instance wrote, newest first; correct also while it is being rotated.
 
@@ -107,72 +184,36 @@ class LogHistory:
 
     def newest_first(self, since: float | None) -> Iterator[tuple[float, RawLine]]:
         """Lines with their times (epoch seconds), until one is older than `since`."""
-        opened = self._open()
-        if opened is None:
+        current = _CurrentLog.open(self._log)
+        if current is None:
             return
-        current, size, rotated = opened
         latest = float("inf")
-        try:
-            end = size if self._end is None else min(self._end, size)
-            latest = min(latest, os.fstat(current).st_mtime)
+        with closing(current):
+            end = current.size if self._end is None else min(self._end, current.size)
+            latest = os.fstat(current.descriptor).st_mtime
             times = Checkpoints(_index(self._log, 0), latest)
-            for line in lines_backwards(partial(self._read_current, current), end):
+            for line in lines_backwards(current.read, end):
                 latest = times.at(line.end)
                 if since is not None and latest < since:
                     return
                 yield latest, line
-        finally:
-            os.close(current)
-        for inode in rotated:
-            for at, line in self._rotated(inode, latest):
+        for wanted in current.older:
+            for at, line in self._rotated(wanted, latest):
                 if since is not None and at < since:
                     return
                 latest = at
                 yield at, line
 
-    def _open(self) -> tuple[int, int, list[int]] | None:
-        """A descriptor of the current file, its size, and the inodes of the older files, newest first.
-
-        They belong together: if a rotation came between, we look again.
-        """
-        for _ in range(_ATTEMPTS):
-            descriptor = _open(self._log)
-            if descriptor is None:
-                return None
-            size = os.fstat(descriptor).st_size
-            numbered = [inode_of(_numbered(self._log, number)) for number in range(1, _ROTATED)]
-            rotating = numbered[0] is None and Path(f"{self._log}.new").exists()
-            if os.fstat(descriptor).st_size >= size and not rotating:
-                break
-            os.close(descriptor)
-            time.sleep(_PAUSE)
-        else:  # a rotation was left half done by a crash: take what there is
-            descriptor = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)
-        return descriptor, size, [inode for inode in numbered if inode is not None]
-
-    def _read_current(self, descriptor: int, offset: int, size: int) -> bytes:
-        """From the current file; if it was truncated meanwhile, from its copy, where the offsets are the same."""
-        data = os.pread(descriptor, size, offset)
-        for _ in range(_ATTEMPTS):
-            if len(data) == size:
-                break
-            time.sleep(_PAUSE)  # the copy gets its name only after the truncation
-            copy = _open(_numbered(self._log, 1))
-            if copy is not None:
-                data = os.pread(copy, size, offset)
-                os.close(copy)
-        return data
-
-    def _rotated(self, inode: int, latest: float) -> Iterator[tuple[float, RawLine]]:
+    def _rotated(self, wanted: Identity, latest: float) -> Iterator[tuple[float, RawLine]]:
         """The lines of an older file, wherever rotation has moved it meanwhile."""
         for number in range(1, _ROTATED):
             path = _numbered(self._log, number)
-            if inode_of(path) != inode or (descriptor := _open(path)) is None:
+            if identity_of(path) != wanted or (descriptor := _open(path)) is None:
                 continue
             try:
                 status = os.fstat(descriptor)
                 times = Checkpoints(_index(self._log, number), min(latest, status.st_mtime))
-                if status.st_ino != inode or inode_of(path) != inode:
+                if identity_of(descriptor) != wanted or identity_of(path) != wanted:
                     continue  # moved while we opened it and its index: it has the next number
                 read = partial(_pread, descriptor)
                 yield from ((times.at(line.end), line) for line in lines_backwards(read, status.st_size))
@@ -181,12 +222,13 @@ class LogHistory:
                 os.close(descriptor)
 
 
-def inode_of(path: Path) -> int | None:
-    """Which file is at `path`, or None."""
+def identity_of(file: Path | int) -> Identity | None:
+    """Which file is at a path, or behind a descriptor; None when there is none."""
     try:
-        return path.stat().st_ino
+        status = os.stat(file)  # noqa: PTH116  # of a descriptor too
     except OSError:
         return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def last_newline(log: Path) -> int:
@@ -220,6 +262,11 @@ def _pread(descriptor: int, offset: int, size: int) -> bytes:
 
 def _numbered(log: Path, number: int) -> Path:
     return Path(f"{log}.{number}") if number else log
+
+
+def _older(log: Path) -> list[Identity | None]:
+    """Which files are ``.1``, ``.2`` ...; while they are being renamed one may be there twice, or not at all."""
+    return [identity_of(_numbered(log, number)) for number in range(1, _ROTATED)]
 
 
 def _index(log: Path, number: int) -> Path:
