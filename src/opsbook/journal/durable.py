@@ -344,7 +344,15 @@ def _dbos() -> Any:
 
 def _outside(function: Callable[[], R]) -> R:
     """Call DBOS as if outside a workflow: inside one it would record the call as a step of it."""
-    return contextvars.Context().run(function)
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        return contextvars.Context().run(function)
+    except SQLAlchemyError as error:
+        raise Failed(
+            f"the database of durable work failed: {_one_line(getattr(error, 'orig', None) or error)}",
+            hint="check that it can be reached and written, then try again",
+        ) from error
 
 
 def _recordable(name: str, function: Callable[[], Any]) -> Callable[[], Any]:
