@@ -35,8 +35,8 @@ class Narrator:
         self.line(f"   {self.paint('$ opsbook ' + ' '.join(words), 'cyan')}")
 
     def output(self, line: str) -> None:
-        """A line of a command's output."""
-        if line.strip():
+        """A line of a command's output. What only announces a line that follows is left out."""
+        if line.strip() and "◌ running" not in line:
             self.line(f"     {self.paint(line, 'dim')}")
 
     def kept(self, promise: str) -> None:

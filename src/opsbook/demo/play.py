@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -89,6 +90,8 @@ class Play:
         if self._customers is None:
             return {}
         try:
-            return self._customers.stop()
+            figures = self._customers.stop()
+            (self.stage.folder / "customers.json").write_text(json.dumps(figures, indent=2))
+            return figures
         finally:
             self._customers.send_away()
