@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opsbook.world.hosts.processes import ProcessIdentity
@@ -87,6 +87,7 @@ def test_what_is_found_after_a_crash(state: InstanceState, alive: bool, expected
     assert decide.adoption(replace(RUNNING, state=state), alive=alive) is expected
 
 
+@settings(database=None, deadline=None)
 @given(st.lists(st.one_of(st.none(), st.floats(0, 200)), min_size=1, max_size=60))
 def test_delays_are_always_within_bounds(runs: list[float | None]) -> None:
     """Whatever happens, a restart is never sooner than now nor later than 30 seconds."""

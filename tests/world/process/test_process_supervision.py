@@ -206,7 +206,7 @@ def test_a_service_waiting_for_its_restart_can_be_stopped(world: Any) -> None:
 
 def test_too_much_memory_is_a_reason_to_be_killed(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole group counts; the reason is in the last exit, and the service is started again."""
-    monkeypatch.setattr("opsbook.world.runtimes.process.MEMORY_EVERY", 0.1)
+    monkeypatch.setattr("opsbook.world.runtimes.process_memory.MEMORY_EVERY", 0.1)
     program = (
         "import subprocess,sys,time\n"
         "subprocess.Popen([sys.executable, '-c', 'import time; x = bytearray(90 * 2**20); time.sleep(600)'])\n"
@@ -222,7 +222,7 @@ def test_too_much_memory_is_a_reason_to_be_killed(world: Any, monkeypatch: pytes
 
 def test_memory_within_the_limit_is_left_alone(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service below its limit runs on."""
-    monkeypatch.setattr("opsbook.world.runtimes.process.MEMORY_EVERY", 0.02)
+    monkeypatch.setattr("opsbook.world.runtimes.process_memory.MEMORY_EVERY", 0.02)
     runtime, changes = world.supervised()
     runtime.start(world.work(limits=Limits(memory=2**30)), "a")
     world.until(lambda: runtime.probe("a").healthy)

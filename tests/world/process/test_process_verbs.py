@@ -128,6 +128,7 @@ def test_what_cannot_be_right_is_refused_without_a_trace(
     [
         ({"command": ("no-such-command",)}, "command not found: no-such-command", "full path"),
         ({"env": {"A": "{secret:missing}"}}, "no such secret: missing", "opsbook secrets set missing"),
+        ({"env": {"A=B": "x"}}, "cannot be the name of an environment variable", ""),
         ({"user": "no-such-user"}, "no such user: no-such-user", "useradd"),
         ({"folder": Path("/no/such/release")}, "the snapshot of release web-1 is gone", "deploy"),
         ({"limits": Limits(open_files=2**40)}, "open files cannot be set", "hard limit"),
@@ -334,6 +335,25 @@ def test_a_service_of_another_user_needs_a_way_in(world: Any) -> None:
     with pytest.raises(Failed, match="nobody cannot enter") as caught:
         world.runtime().start(world.work(user="nobody"), "a")
     assert caught.value.hint.startswith("chmod o+x ")
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="changing the user needs root")
+def test_a_service_of_another_user_owns_its_folders(world: Any, tmp_path: Path) -> None:
+    """It runs with that user's ids, may write where it works and to its data, and its health command is that user's."""
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder == tmp_path or folder.name.startswith("pytest-"):
+            folder.chmod(0o711)
+    release = tmp_path / "release"
+    release.mkdir()
+    (release / "a").write_text("")
+    script = "touch here a $OPSBOOK_DATA_DIR/there && id -un && exec sleep 600"
+    check = HealthCheck("command", command=("sh", "-c", "test $(id -un) = nobody"))
+    runtime = world.runtime()
+    runtime.start(world.work(command=("sh", "-c", script), user="nobody", folder=release, health=check), "a")
+    world.until(lambda: world.log("a") == "nobody\n")
+    assert runtime.probe("a").healthy
+    assert (world.state / "data" / "test" / "web" / "there").owner() == "nobody"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may change to anybody")

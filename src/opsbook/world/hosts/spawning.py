@@ -64,7 +64,7 @@ class Waiting:
         )
         try:
             with os.fdopen(self._gate, "wb") as gate:
-                gate.write("\0".join(fields).encode())
+                gate.write(b"\0".join(map(os.fsencode, fields)))
         except BrokenPipeError:
             pass  # it was killed; the report is empty then, and its end is seen by whoever watches it
         with os.fdopen(self._report, "rb") as report:
@@ -89,6 +89,9 @@ def spawn(order: Order) -> Waiting:
     for word in (*order.command, *order.env, *order.env.values()):
         if "\0" in word:
             raise Failed("a command and its environment cannot hold NUL bytes")
+    for name in order.env:
+        if not name or "=" in name:
+            raise Failed(f"{name!r} cannot be the name of an environment variable")
     descriptors: list[int] = []
     try:
         gate_read, gate = _pipe(descriptors)

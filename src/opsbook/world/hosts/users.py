@@ -38,11 +38,18 @@ def other_user(name: str | None) -> User | None:
     if found.pw_uid == os.geteuid():
         return None
     if os.geteuid() != 0:
-        me = pwd.getpwuid(os.geteuid()).pw_name
-        message = f"only root can run a service as {name}; opsbook runs as {me}"
+        message = f"only root can run a service as {name}; opsbook runs as {user_name(os.geteuid())}"
         raise NotAllowed(message, hint="run opsbook as root, or leave `user` out")
     groups = tuple(group.gr_gid for group in grp.getgrall() if name in group.gr_mem)
     return User(name, found.pw_uid, found.pw_gid, tuple({found.pw_gid, *groups}), found.pw_dir)
+
+
+def user_name(uid: int) -> str:
+    """The name of a user; containers often run as one without."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
 
 
 def closed_folder(path: Path, user: User) -> Path | None:

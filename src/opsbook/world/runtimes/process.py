@@ -23,21 +23,21 @@ from types import MappingProxyType
 from opsbook.errors import Conflict, Failed, Invalid, NotFound, OpsbookError
 from opsbook.world.hosts import processes
 from opsbook.world.hosts.files import private_folder, remove_tree
-from opsbook.world.hosts.users import other_user
 from opsbook.world.runtimes import process_decisions as decide
-from opsbook.world.runtimes import process_ports, process_probe
+from opsbook.world.runtimes import process_ports
 from opsbook.world.runtimes.process_changes import Changes
 from opsbook.world.runtimes.process_decisions import Adoption
-from opsbook.world.runtimes.process_end import collect, end_family, end_orphans, kill, kill_family
-from opsbook.world.runtimes.process_environment import PinnedSecrets, environment, filled_command
+from opsbook.world.runtimes.process_end import collect, end_family, end_orphans, kill_family
+from opsbook.world.runtimes.process_environment import PinnedSecrets, filled_command
+from opsbook.world.runtimes.process_health import probe
 from opsbook.world.runtimes.process_logs import ProcessLogs, tail
+from opsbook.world.runtimes.process_memory import MEMORY_EVERY, MemoryWatch
 from opsbook.world.runtimes.process_records import Record, Records
 from opsbook.world.runtimes.process_start import Boundary, Starter
 from opsbook.world.runtimes.process_table import Held, InstanceTable
 from opsbook.world.runtimes.process_watch import ProcessWatch
 from opsbook.world.words import Clock, Exit, Instance, InstanceState, Probe, Workload
 
-MEMORY_EVERY = 2.0  # seconds
 _BUSY = 0.05  # seconds after which an instance that somebody is working on is looked at again
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,100}")
 
@@ -82,8 +82,8 @@ class ProcessRuntime:
         self._starter = Starter(state, self._records, self._logs, secrets, clock, token, boundary)
         self._watch = ProcessWatch()
         self._changes = Changes()
-        self._watches_memory = False
         self._table = InstanceTable(self._records.load(), address, port_range)
+        self._memory = MemoryWatch(self._table, self._watch)
 
     # --- the verbs ---------------------------------------------------------------------------------------------
 
@@ -168,20 +168,7 @@ class ProcessRuntime:
         record = held.record if held else None
         if record is None:
             raise NotFound(f"no such instance: {instance}", hint="opsbook status")
-        described = record.instance(self._host)
-        if record.process is None or not processes.runs(record.process):
-            why = f": {record.last_exit}" if record.last_exit else ""
-            return Probe(False, f"{record.state.value}{why}", 0.0)
-        check = record.workload.health
-        if check.kind == "command":
-            probe = self._probe_command(record)
-        elif check.kind == "alive" or described.address is None:
-            probe = process_probe.probe_alive(processes.seconds_run(record.process), check)
-        elif check.kind == "http":
-            probe = process_probe.probe_http(described.address, check)
-        else:
-            probe = process_probe.probe_tcp(described.address, check)
-        return replace(probe, detail=self._secrets.mask(probe.detail))
+        return probe(record, self._host, self._starter, self._secrets)
 
     def log_tail(self, instance: str, lines: int = 20) -> tuple[str, ...]:
         """The last lines it wrote, secrets masked; also of an instance that was stopped."""
@@ -249,9 +236,8 @@ class ProcessRuntime:
         process = record.process
         assert process is not None
         self._watch.at_end(process, lambda: self._process_ended(held, process))
-        if record.workload.limits.memory is not None and not self._watches_memory:
-            self._watches_memory = True
-            self._watch.after(MEMORY_EVERY, self._watch_memory)
+        if record.workload.limits.memory is not None:
+            self._memory.begin()
 
     # --- ends and restarts -------------------------------------------------------------------------------------
 
@@ -368,7 +354,7 @@ class ProcessRuntime:
                     record = decide.ended(record, Exit(None, None, now, reason), ran=None)
                 else:  # it was waiting for its next start, or was about to be started for the first time
                     record = replace(record, state=InstanceState.BACKOFF, restart_at=self._clock.now())
-                self._records.save(record)
+                self._save_if_possible(record)
                 held.record = record
                 self._schedule(held, record)
                 self._changed(held)
@@ -377,50 +363,11 @@ class ProcessRuntime:
             case Adoption.LEAVE:
                 pass
 
-    # --- watching ----------------------------------------------------------------------------------------------
-
-    def _watch_memory(self) -> None:
-        limited = [
-            held
-            for held in self._table.all()
-            if held.record and held.record.workload.limits.memory is not None
-        ]
-        self._watches_memory = bool(limited)
-        if not limited:
-            return
-        table = processes.table()
-        for held in limited:
-            record = held.record
-            if record is not None and record.process is not None and record.state is InstanceState.RUNNING:
-                members = processes.family(table, record.process)
-                resident = sum(member.resident for member in members.values())
-                if reason := decide.exceeds(resident, record.workload.limits.memory):
-                    held.kill_reason = reason
-                    kill(members)
-        self._watch.after(MEMORY_EVERY, self._watch_memory)
+    # --- the rest ----------------------------------------------------------------------------------------------
 
     def _changed(self, held: Held) -> None:
         if held.record is not None:
             self._changes.tell(held.record.instance(self._host))
-
-    def _probe_command(self, record: Record) -> Probe:
-        work = record.workload
-        try:
-            user = other_user(work.user)
-            surroundings = self._starter.surroundings(record, user)
-            env = environment(
-                work,
-                instance=record.id,
-                token=self._token,
-                port=record.port,
-                surroundings=surroundings,
-                secrets=self._secrets,
-                user=user,
-            )
-            command = filled_command(work.health.command, record.port)
-        except OpsbookError as error:
-            return Probe(False, error.message, 0.0)
-        return process_probe.probe_command(command, work.health, folder=surroundings.work, env=env, user=user)
 
 
 def record_grace(record: Record, grace: float | None) -> float:

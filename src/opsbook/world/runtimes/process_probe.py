@@ -6,6 +6,7 @@ import http.client
 import socket
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from opsbook.errors import OpsbookError
@@ -23,7 +24,9 @@ def probe_http(address: Address, check: HealthCheck) -> Probe:
     try:
         connection.request("GET", check.path, headers={"User-Agent": "opsbook-health", "Connection": "close"})
         response = connection.getresponse()
-        response.read1(_BODY)  # a server whose answer is not taken logs a broken pipe each time
+        if response.length:  # a server whose answer is not taken logs a broken pipe each time
+            with suppress(OSError, http.client.HTTPException):
+                response.read1(_BODY)
         return _probe(200 <= response.status < 400, str(response.status), begun)
     except (OSError, http.client.HTTPException) as error:
         return _probe(False, _words(error, check.timeout), begun)
