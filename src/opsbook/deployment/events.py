@@ -109,7 +109,6 @@ register(
     "The previous release was kept long enough and has been stopped.",
     {"release": "its id", "version": "its label", "instances": "which ended"},
 )
-register("lock.broken", "Somebody took a lock away from its holder.", {"holder": "whose it was"})
 register(
     "rollout.requested",
     "Several services are to be deployed in dependency order.",

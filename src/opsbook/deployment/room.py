@@ -94,9 +94,6 @@ class Deployments:
         if lease is None or lease.expires_at <= self.site.clock.now():
             raise NotFound(f"nobody holds {environment}/{service}", hint="opsbook lock status")
         self.site.journal.leases.break_(subject, actor)
-        self.site.journal.append(
-            "lock.broken", f"{environment}/{service}", {"holder": lease.holder}, actor=actor
-        )
 
     def status(self, environment: str | None = None) -> dict[str, Any]:
         """The body of `status`, without the server's and the book's part."""

@@ -65,7 +65,8 @@ class _Lines:
             prefix = f"{deployment['service']}: " if len(deployments) > 1 else ""
             self._once((name,), words.title(deployment))
             for number, step in enumerate(deployment.get("steps") or []):
-                if step.get("status") == "running" and float(step.get("seconds") or 0) < LONG_STEP_SECONDS:
+                under_way = step.get("status") in {"running", "waiting"}
+                if under_way and float(step.get("seconds") or 0) < LONG_STEP_SECONDS:
                     continue  # its one line comes when it has ended
                 key = (name, str(number), str(step["name"]), str(step.get("status")))
                 self._once(key, prefix + words.step_line(step, self._style))
