@@ -1,6 +1,6 @@
 """The hash chain, the signed head and the export: what is changed afterwards is found."""
 
-# ruff: noqa: SIM300  # expected == actual, here as everywhere
+# expected == actual, here as everywhere
 
 import json
 import sqlite3

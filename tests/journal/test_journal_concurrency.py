@@ -1,6 +1,6 @@
 """Many threads, many processes, and processes that are killed."""
 
-# ruff: noqa: SIM300  # expected == actual, here as everywhere
+# expected == actual, here as everywhere
 
 import contextlib
 import logging

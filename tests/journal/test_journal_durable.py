@@ -1,6 +1,6 @@
 """Durable workflows: resumed after kill -9, idempotent by id, quiet, and nothing leaves the machine."""
 
-# ruff: noqa: SIM300  # expected == actual, here as everywhere
+# expected == actual, here as everywhere
 
 import contextlib
 import os

@@ -1,6 +1,6 @@
 """Appending and reading back."""
 
-# ruff: noqa: SIM300  # expected == actual, here as everywhere
+# expected == actual, here as everywhere
 
 import json
 import math

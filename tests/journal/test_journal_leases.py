@@ -1,6 +1,6 @@
 """Leases, fencing tokens, and the reference of event kinds."""
 
-# ruff: noqa: SIM300  # expected == actual, here as everywhere
+# expected == actual, here as everywhere
 
 import pytest
 

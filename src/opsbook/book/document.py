@@ -107,7 +107,7 @@ def parse(file: str, content: bytes) -> tuple[Document | None, list[Problem]]:
     return Document(file, root), reader.problems
 
 
-class _Unreadable(Exception):  # noqa: N818 - carries a problem to the one place that returns it
+class _Unreadable(Exception):
     def __init__(self, problem: Problem) -> None:
         super().__init__(str(problem))
         self.problem = problem

@@ -39,7 +39,7 @@ _QUANTITY = re.compile(r"[0-9]+([A-Za-z]+|%)")  # 500ms, 10%
 _LONGEST_NUMBER = 24  # digits; beyond it no field of a handbook has a meaning
 
 
-class Guess(Exception):  # noqa: N818 - not a failure of ours: a word with two readings
+class Guess(Exception):
     """An unquoted word that YAML 1.1 reads differently; the message says as what, the hint what to write."""
 
     def __init__(self, message: str, hint: str) -> None:

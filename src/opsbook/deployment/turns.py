@@ -14,7 +14,7 @@ from opsbook.journal import Lease
 LEASE_SECONDS = 15.0
 
 
-class LostTurn(OpsbookError):  # noqa: N818 - it is a state, and reads as one
+class LostTurn(OpsbookError):
     """The lock was taken away, or could not be had."""
 
 

@@ -278,7 +278,7 @@ class Traffic(Protocol):
         """Wait until `generation` is *serving*: the proxy's own state and a probe through every listener say so.
 
         Returns:
-            Seconds it took. 
+            Seconds it took.
 
         Raises:
             OpsbookError: the proxy refused the configuration (its reason in the message; the last good table has
@@ -419,11 +419,22 @@ class Logs(Protocol):
     """What the instances wrote."""
 
     def read(
-        self, *, environment: str, service: str, since: float | None = None, grep: str | None = None, limit: int = 1000
+        self,
+        *,
+        environment: str,
+        service: str,
+        since: float | None = None,
+        grep: str | None = None,
+        limit: int = 1000,
     ) -> list[LogLine]:
         """Oldest first; the newest `limit` lines that match. Secrets are masked."""
 
     def follow(
-        self, *, environment: str, service: str, grep: str | None = None, stop: Callable[[], bool] = lambda: False
+        self,
+        *,
+        environment: str,
+        service: str,
+        grep: str | None = None,
+        stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[LogLine]:
         """Lines as they come, of instances that come and go too."""

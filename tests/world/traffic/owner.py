@@ -14,18 +14,18 @@ from opsbook.world.words import RouteTable
 
 state, table, fatal = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 count = 0
-move = files.replace
+write = files.write
 
 
-def replace(beside: Path, path: Path) -> None:
+def write_or_die(path: Path, text: str) -> None:
     global count  # noqa: PLW0603
     count += 1
     if count == fatal:
         os.kill(os.getpid(), signal.SIGKILL)
-    move(beside, path)
+    write(path, text)
 
 
 traffic = EnvoyTraffic(state, SystemClock(), concurrency=2)
 traffic.ensure()
-files.replace = replace
+files.write = write_or_die
 traffic.confirm(traffic.apply(TypeAdapter(RouteTable).validate_json(table.read_text())))

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside, flushed, renamed into place."""
+"""The proxy's private files: replaced as a whole, locked against a second opsbook."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from opsbook.errors import Failed, Locked
+from opsbook.world.hosts.files import atomic_write
 
 LOCK_POLL_SECONDS = 0.02
 MAX_SOCKET_PATH = 100  # the kernel's limit is 108 bytes with the closing zero
@@ -22,20 +23,8 @@ def write(path: Path, text: str) -> None:
     Raises:
         Failed: the disk is full, or the folder is not ours.
     """
-    beside = path.with_name(f".{path.name}.new")
-    try:
-        make_private(path.parent)
-        file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            content = memoryview(text.encode())
-            while content:
-                content = content[os.write(file, content) :]
-            os.fsync(file)
-        finally:
-            os.close(file)
-        replace(beside, path)
-    except OSError as error:
-        raise Failed(f"cannot write: {error.strerror}", where=str(path)) from error
+    make_private(path.parent)
+    atomic_write(path, text, mode=0o600)
 
 
 def make_private(folder: Path) -> None:
@@ -43,11 +32,6 @@ def make_private(folder: Path) -> None:
     if not folder.is_dir():
         make_private(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
-
-
-def replace(beside: Path, path: Path) -> None:
-    """Move a finished file over `path`; the one step at which readers see a change."""
-    beside.replace(path)
 
 
 def write_if_changed(path: Path, text: str) -> bool:

@@ -121,7 +121,8 @@ class EnvoyProcess:
             # Its main thread may be dead a moment before the others, which still hold its ports.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(1.0)
-        code = self._child.returncode if self._child is not None else None
+        ours = self._child is not None and self.running is not None and self._child.pid == self.running.pid
+        code = self._child.returncode if ours and self._child is not None else None
         if code is None:
             return "ended"
         if code < 0:
