@@ -153,6 +153,29 @@ def test_a_taken_port_is_explained(own, clock, upstreams):
     assert own.get() == (200, "v1")
 
 
+def test_a_listener_moves_to_another_port_and_back(own, stage_of, upstreams):
+    """The same listener on a new address serves there and no longer here."""
+    backend = own.backend("v1", upstreams.http("v1"))
+    own.serve(own.table({"v1": 1}, backend))
+    moved = stage_of(own.traffic, upstreams)
+    for here, there in ((moved, own), (own, moved)):
+        here.serve(here.table({"v1": 1}, backend))
+        assert here.get() == (200, "v1")
+        with pytest.raises(ConnectionError):
+            there.get()
+
+
+def test_another_opsbook_may_confirm_after_a_refusal(own, clock):
+    """Refusals of the past do not count against what is serving now, whoever asks."""
+    good = own.serve(own.table({"v1": 1}, own.backend("v1", own.upstreams.http("v1"))))
+    with pytest.raises(Failed):
+        own.traffic.apply(
+            own.table({"v2": 1}, own.backend("v2", own.upstreams.http("v2"), connect_timeout=-1.0))
+        )
+    EnvoyTraffic(own.traffic.state, clock, concurrency=2).confirm(good)
+    assert own.traffic.observe().generation == good
+
+
 def test_stop_ends_and_ensure_brings_back_what_was(own):
     """Nothing of the process is left after stop; the table is."""
     generation = own.serve(own.table({"v1": 1}, own.backend("v1", own.upstreams.http("v1"))))

@@ -103,9 +103,7 @@ class EnvoyTraffic:
                 self._publication.put(before.applied)
                 return before.applied.generation
             self._check_ports(before.applied.table, table)
-            watching.check_watches(
-                len(table.backends) + len(before.applied.table.backends), self._process.running
-            )
+            watching.check_watches(_watched(before.applied.table, table), self._process.running)
             intent = before.intend(table)
             self._save(intent)
             assert intent.intended is not None
@@ -127,6 +125,7 @@ class EnvoyTraffic:
         """
         began = self._clock.monotonic()
         applied = self._current(generation).applied
+        self._process.adopt()
         try:
             self._publication.await_serving(applied, timeout=timeout)
         except Refused as refused:
@@ -229,9 +228,9 @@ class EnvoyTraffic:
         """Make an adopted Envoy serve what was applied, whatever an earlier opsbook did when it died."""
         known = self._load()
         self._publication.put(known.applied)
-        self._retry_listeners(known.applied.table)
         if known.intended is not None:
             self._save(known.back_to(known.applied))
+        self._retry_listeners(known.applied.table)
 
     def _retry_listeners(self, table: RouteTable) -> None:
         """Envoy tries to bind a port once only: ask again for what was taken, or say who still holds it."""
@@ -245,9 +244,11 @@ class EnvoyTraffic:
     def _revive(self) -> str | None:
         """Start a dead Envoy again; how it had ended, or None when it lives or nobody wants it to."""
         with self._exclusive():
-            if self._stopped or (self._process.adopt() and self._answers()):
+            if self._stopped:
                 return None
-            ending = self._process.ending()
+            ending = "did not answer" if self._process.alive() else self._process.ending()
+            if self._process.adopt() and self._answers():
+                return None
             self._start()
             return ending
 
@@ -358,6 +359,13 @@ class EnvoyTraffic:
                     yield
                 finally:
                     self._depth -= 1
+
+
+def _watched(*tables: RouteTable) -> int:
+    """How many files Envoy watches while one of `tables` follows another."""
+    backends = {backend.name for table in tables for backend in table.backends}
+    listeners = {each.name for table in tables for each in table.listeners if each.kind == "http"}
+    return len(backends) + len(listeners) + 2
 
 
 def _backend_state(

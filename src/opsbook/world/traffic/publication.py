@@ -207,6 +207,8 @@ class Publication:
             return None
 
     def _raise_if_refused(self, metrics: dict[str, str]) -> None:
+        if self._rejections_of is None:  # adopted: what it refused earlier is none of our doing
+            self.mark()
         known = self._rejections if self._rejections_of == self._process.running else {}
         if any(int(count) > int(known.get(name, "0")) for name, count in _rejections(metrics).items()):
             raise Refused(

@@ -67,7 +67,7 @@ class Watch:
             try:
                 ending = self._revive()
             except OpsbookError as error:
-                self._on_change(f"the proxy cannot be started again: {error}")
+                self._on_change(f"the proxy died and is not back as it was: {error}")
                 self._wait(retry)
                 retry = min(retry * 2, LONGEST_RETRY_SECONDS)
                 continue
