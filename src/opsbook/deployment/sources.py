@@ -44,5 +44,6 @@ def label_of(site: Site, effective: EffectiveService, version: str | None) -> st
     source = source_of(site, effective)
     if source.git:
         return "HEAD"
-    digest = site.releases.resolve(source, effective.name, "")
+    # No release ever bears this label alone, so it is compared with nothing.
+    digest = site.releases.resolve(source, effective.name, "snapshot")
     return f"snapshot-{digest[:8]}"
