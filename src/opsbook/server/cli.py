@@ -112,8 +112,10 @@ def down(session: Session, services: bool) -> None:
         )
     what = "opsbook, its services and the proxy" if services else "opsbook; services go on running"
     terminal.message(f"{style.state('ok', 'ended')} {what}")
-    if not services:
-        terminal.message(f"{style.paint('next:', 'cyan')} opsbook up --detach takes them over again")
+    after = "opsbook restart SERVICE --in ENV starts one again" if services else "takes them over again"
+    terminal.message(
+        f"{style.paint('next:', 'cyan')} opsbook up --detach{', then ' if services else ' '}{after}"
+    )
 
 
 def _gone(pid: int, seconds: float) -> bool:

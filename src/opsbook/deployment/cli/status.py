@@ -183,7 +183,9 @@ def next_steps(environments: Mapping[str, Any], broken_book: bool) -> list[str]:
     for name, one in environments.items():
         for service, found in (one.get("services") or {}).items():
             state = state_of(found)
-            if state in {"down", "degraded"}:
+            if state == "down" and not found.get("instances"):
+                hints.append(f"opsbook restart {service} --in {name}")
+            elif state in {"down", "degraded"}:
                 hints.append(f"opsbook logs {service} --in {name}")
             elif state == "changing":
                 hints.append(f"opsbook deployments watch {found['deployment']['id']}")
