@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 
 import pytest
@@ -288,7 +288,7 @@ def test_reading_while_rotating(tmp_path: Path) -> None:
         while not done.is_set():
             seen = [int(text) for text in texts(logs(tmp_path).read(**WEB, limit=300))]
             if seen != list(range(seen[0], seen[0] + len(seen))):
-                problems.append([(a, b) for a, b in zip(seen, seen[1:], strict=False) if b != a + 1])
+                problems.append([(a, b) for a, b in pairwise(seen) if b != a + 1])
 
     thread = threading.Thread(target=read)
     thread.start()

@@ -73,6 +73,7 @@ class Recording:
         self._cache = ScrapeCache(self._block, self._labels)
         self._about: Integers = np.empty(0, np.int64)
         self._about_layout = -1
+        self._to_warn = False
         with store.lock:
             self._about_slots()  # before all others, so that they are never the ones refused
 
@@ -106,6 +107,7 @@ class Recording:
                     slots.append(slot)
                     values.append(value)
             self._record(at, seconds, np.array(slots, np.int64), np.array(values, np.float64), refused, 0, "")
+        self._warn_if_due()
 
     def failed(self, at: int, seconds: float, error: OpsbookError) -> None:
         """A scrape that gave nothing: all series become stale."""
@@ -155,8 +157,13 @@ class Recording:
         self._totals.scrapes += 1
         self._totals.failures += not up
         self._totals.refused += refused
-        if refused and not before.refused:
-            self._warn(before.target, problem)
+        self._to_warn = bool(refused and not before.refused)
+
+    def _warn_if_due(self) -> None:
+        """Outside the store's lock: whoever is told may take its time."""
+        if self._to_warn:
+            self._to_warn = False
+            self._warn(self.status.target, self.status.problem)
 
     def _about_slots(self) -> Integers:
         """The rows of the series about the scrape."""
