@@ -65,13 +65,13 @@ def test_versions_are_counted_with_the_time_of_their_first_answer() -> None:
     }
 
 
-def test_the_figures_of_a_second_begin_anew_with_each_report() -> None:
+def test_the_latest_figures_begin_anew_with_each_report() -> None:
     """The totals go on."""
     tally = Tally(0.0)
     tally.sent("http")
     tally.ok("http", seconds=0.01, at=0.5)
     first, second = tally.report(1.0), tally.report(2.0)
-    assert (first["second"]["ok"], second["second"]["ok"]) == (1, 0)
+    assert (first["lately"]["ok"], second["lately"]["ok"]) == (1, 0)
     assert (first["ok"], second["ok"]) == (1, 1)
 
 

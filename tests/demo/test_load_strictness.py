@@ -290,7 +290,7 @@ def test_it_obeys_orders_and_ends_with_who_started_it() -> None:
     code, (slow, fast, last) = asyncio.run(both())
     assert code == 0
     assert last["final"] is True
-    assert slow["second"]["sent"] * 5 < fast["second"]["sent"]
+    assert slow["lately"]["sent"] * 5 < fast["lately"]["sent"]
 
 
 async def keeps_quietly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

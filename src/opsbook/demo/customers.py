@@ -28,6 +28,7 @@ class Customers:
             "--stream-url": f"{url}/api/stream?events=20&every=0.1",
             "--websocket-url": f"{url.replace('http:', 'ws:')}/api/ws",
             "--lines-url": ledger,
+            "--report": "0.25",
         }
         self._process = subprocess.Popen(
             [
@@ -60,7 +61,7 @@ class Customers:
 
     @property
     def now(self) -> Mapping[str, Any]:
-        """The last report: a second old at most."""
+        """The last report: a quarter of a second old at most."""
         with self._new:
             return self._report
 

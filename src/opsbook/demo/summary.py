@@ -33,7 +33,7 @@ def summary(play: Play, figures: Mapping[str, Any]) -> list[str]:
         "time": f"{play.narrator.elapsed:.0f} s",
     }
     label = max(map(len, rows))
-    verdict = "Everything was as promised." if not play.broken else f"{play.broken} promises were broken."
+    verdict = "Everything was as promised." if not play.broken else _broken(play.broken)
     return [
         "",
         "Deployments",
@@ -47,3 +47,7 @@ def summary(play: Play, figures: Mapping[str, Any]) -> list[str]:
 
 def _milliseconds(seconds: list[float]) -> str:
     return " and ".join(f"{one * 1000:.0f} ms" for one in seconds) or "not measured"
+
+
+def _broken(count: int) -> str:
+    return "One promise was broken." if count == 1 else f"{count} promises were broken."

@@ -18,7 +18,7 @@ _TO_FINISH = 10.0  # seconds that what is under way at the end has; longer strea
 
 
 async def run(options: Options) -> dict[str, Any]:
-    """Load until told to stop; prints a report a second and the final one, which it returns (see `Tally`)."""
+    """Load until told to stop; prints a report every so often and the final one, which it returns (see `Tally`)."""
     shared = Run(options)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -57,7 +57,7 @@ def _clients(shared: Run) -> Iterator[Coroutine[None, None, None]]:
 
 async def _report(shared: Run) -> None:
     while True:
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(shared.options.report)
         _print(shared.tally.report(time.time()))
 
 

@@ -42,6 +42,7 @@ class Options:
     timeout: float
     stream_timeout: float
     duration: float | None
+    report: float
     controlled: bool
 
 
@@ -80,7 +81,7 @@ def parse(arguments: list[str] | None = None) -> Options:
     parser = argparse.ArgumentParser(
         prog="python -m opsbook.demo.load",
         description="Keep connections open, send requests over them, count strictly what fails.",
-        epilog='Prints a JSON line a second; the last has "final": true. Exit code 1 when a request failed.',
+        epilog='Prints figures as JSON lines; the last has "final": true. Exit code 1 when a request failed.',
     )
     add = parser.add_argument
     add("--url", dest="http", type=target, help="GET this, e.g. http://127.0.0.1:8080/")
@@ -131,6 +132,7 @@ def parse(arguments: list[str] | None = None) -> Options:
         action="store_true",
         help="obey lines on stdin: `rate N`, `stop`; its end stops",
     )
+    add("--report", type=float, default=1.0, help="seconds between two lines of figures (default 1)")
     options = Options(**vars(parser.parse_args(arguments)))
     if not (options.http or options.stream or options.websocket or options.lines):
         parser.error("give at least one of --url, --stream-url, --websocket-url, --lines-url")

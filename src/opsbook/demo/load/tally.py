@@ -75,7 +75,7 @@ class Tally:
     def __init__(self, started_at: float) -> None:
         self.started_at = started_at
         self._kinds: dict[str, _Kind] = {}
-        self._second = _Kind()
+        self._lately = _Kind()
         self._causes: Counter[str] = Counter()
         self._announced: Counter[str] = Counter()
         self._failures: list[dict[str, Any]] = []
@@ -83,11 +83,11 @@ class Tally:
 
     def sent(self, kind: str) -> None:
         self._kind(kind).sent += 1
-        self._second.sent += 1
+        self._lately.sent += 1
 
     def ok(self, kind: str, *, seconds: float, at: float, version: str = "") -> None:
         """An answer came, whole and right, `seconds` after it was due."""
-        for figures in (self._kind(kind), self._second):
+        for figures in (self._kind(kind), self._lately):
             figures.ok += 1
             figures.latencies.add(seconds)
         if version:
@@ -102,7 +102,7 @@ class Tally:
     def failed(self, kind: str, *, connection: int, cause: str, at: float) -> None:
         """A request that was sent got no whole and right answer."""
         self._kind(kind).failed += 1
-        self._second.failed += 1
+        self._lately.failed += 1
         self._causes[cause] += 1
         if len(self._failures) < KEPT_FAILURES:
             self._failures.append({"at": at, "kind": kind, "connection": connection, "cause": cause})
@@ -116,14 +116,14 @@ class Tally:
         self._kind(kind).abandoned += 1
 
     def report(self, now: float, *, final: bool = False) -> dict[str, Any]:
-        """All figures until now as JSON, and those since the last report under ``second``."""
+        """All figures until now as JSON, and those since the last report under ``lately``."""
         kinds = self._kinds.values()
         totals = {
             name: sum(getattr(kind, name) for kind in kinds)
             for name in ("sent", "ok", "failed", "abandoned", "open")
         }
-        second = self._second.to_json()
-        self._second = _Kind()
+        lately = self._lately.to_json()
+        self._lately = _Kind()
         return {
             "at": round(now, 3),
             "elapsed": round(now - self.started_at, 3),
@@ -141,7 +141,7 @@ class Tally:
                 }
                 for name, seen in self._versions.items()
             },
-            "second": {name: second[name] for name in ("sent", "ok", "failed", "latency_ms")},
+            "lately": {name: lately[name] for name in ("sent", "ok", "failed", "latency_ms")},
         }
 
     def _kind(self, name: str) -> _Kind:
