@@ -94,6 +94,7 @@ class Recording:
             self._record(
                 at, seconds, reading.slots, reading.values, reading.refused, reading.problems, problem
             )
+        self._warn_if_due()
 
     def measured(self, at: int, seconds: float, samples: Iterable[tuple[Labels, float]]) -> None:
         """A scrape that gave labels (``__name__`` included) and values; no series may be there twice."""
