@@ -291,7 +291,8 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler)
 def test_http_health_is_the_status(world: Any, path: str, healthy: bool, detail: str) -> None:
     """2xx and 3xx are well; anything else, silence and nonsense are not, and the detail says which."""
     runtime = world.runtime()
-    runtime.start(world.work(HTTP, health=HealthCheck("http", path=path, timeout=0.3)), "a")
+    timeout = 0.3 if path == "/hang" else 20.0
+    runtime.start(world.work(HTTP, health=HealthCheck("http", path=path, timeout=timeout)), "a")
     probe = world.until(lambda: (p := runtime.probe("a")).detail != "connection refused" and p)
     assert probe.healthy is healthy
     assert probe.detail.startswith(detail)
@@ -310,7 +311,8 @@ def test_command_health_is_the_exit_code(world: Any, script: str, healthy: bool,
     """The command has the instance's environment; its last words are in the detail, without secrets."""
     world.secrets.set("word", "well-kept")
     runtime = world.runtime()
-    check = HealthCheck("command", command=("sh", "-c", script), timeout=0.5)
+    timeout = 0.5 if script == "sleep 600" else 20.0
+    check = HealthCheck("command", command=("sh", "-c", script), timeout=timeout)
     runtime.start(world.work(health=check, env={"WORD": "{secret:word}"}), "a")
     probe = runtime.probe("a")
     assert probe.healthy is healthy
@@ -342,7 +344,7 @@ def test_a_service_of_another_user_needs_a_way_in(world: Any) -> None:
 def test_a_service_of_another_user_owns_its_folders(world: Any, tmp_path: Path) -> None:
     """It runs with that user's ids, may write where it works and to its data, and its health command is that user's."""
     for folder in (tmp_path, *tmp_path.parents):
-        if folder == tmp_path or folder.name.startswith("pytest-"):
+        if folder == tmp_path or folder.name.startswith(("pytest-", "popen-")):
             folder.chmod(0o711)
     release = tmp_path / "release"
     release.mkdir()
