@@ -334,3 +334,13 @@ def test_version_is_written_into_the_handbook(workshop: Workshop) -> None:
     before = path.read_text()
     workshop.deploy("1.0")
     assert path.read_text() == before.replace("{replicas: 2}", '{replicas: 2, version: "1.0"}')
+
+
+def test_rollback_goes_to_the_version_that_served(workshop: Workshop) -> None:
+    """Two versions of the same content are two releases, because an instance is told its version."""
+    workshop.deploy("1.0")
+    workshop.deploy("2.0")
+    (workshop.root / "web" / "note.txt").write_text("3")
+    workshop.deploy("3.0")
+    assert workshop.rollback()["version"] == "2.0"
+    assert workshop.get() == (200, "2.0")

@@ -33,12 +33,14 @@ class EnvironmentPlan:
     environment: str
     check_index: int
     changes: tuple[Change, ...]
+    protected: bool = False
 
     def to_json(self) -> dict[str, Any]:
         count = {symbol: sum(1 for c in self.changes if c.symbol == symbol) for symbol in "+~-!"}
         return {
             "environment": self.environment,
             "check_index": self.check_index,
+            "protected": self.protected,
             "changes": [asdict(change) for change in self.changes],
             "summary": {
                 "add": count["+"],
@@ -93,7 +95,12 @@ def environment_plan(
     ]
     order = "+~!-"
     changes.sort(key=lambda change: (order.index(change.symbol), change.service))
-    return EnvironmentPlan(environment, check_index(book, environment, placements.values()), tuple(changes))
+    return EnvironmentPlan(
+        environment,
+        check_index(book, environment, placements.values()),
+        tuple(changes),
+        protected=book.environments[environment].protect is not None,
+    )
 
 
 def compare(

@@ -87,11 +87,12 @@ def make_release(site: Site, book: Book, deployment: Deployment, say: Callable[[
     names = secret_names(effective)
     secrets = {name: site.secrets.version(name) for name in names}
     site.secrets.pin(names)
+    version = deployment.version or snapshot.version
     return Release(
-        id=release_id(deployment.service, deployment.environment, snapshot.digest, config, secrets),
+        id=release_id(deployment.service, deployment.environment, version, snapshot.digest, config, secrets),
         service=deployment.service,
         environment=deployment.environment,
-        version=deployment.version or snapshot.version,
+        version=version,
         digest=snapshot.digest,
         folder=str(snapshot.folder),
         config=config,

@@ -10,6 +10,7 @@ from opsbook.deployment.records import Records, placement_key
 from opsbook.deployment.routing import route_table
 from opsbook.deployment.site import Site
 from opsbook.journal import Lease
+from opsbook.world.hosts.faults import Boundary, no_fault
 from opsbook.world.words import RouteTable
 
 
@@ -31,8 +32,11 @@ class Router:
         self._applied: RouteTable | None = None
         self._generation = 0
 
-    def apply(self) -> Served:
+    def apply(self, passed: Boundary = no_fault) -> Served:
         """Write the table of all placements as they are recorded now, and wait until it serves.
+
+        Args:
+            passed: told ``applied`` when it is written and ``confirmed`` when it serves.
 
         Raises:
             OpsbookError: the proxy refused it, its last good table is back; or the time ran out.
@@ -42,7 +46,9 @@ class Router:
             started = self._site.clock.monotonic()
             generation = self._site.traffic.apply(table)
             self._applied = None
+            passed("applied")
             self._site.traffic.confirm(generation)
+            passed("confirmed")
             self._applied, self._generation = table, generation
             return Served(generation, self._site.clock.monotonic() - started)
 

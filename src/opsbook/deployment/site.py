@@ -10,6 +10,7 @@ from typing import Protocol
 from opsbook.book import Book
 from opsbook.deployment.records import Records
 from opsbook.journal import Durable, Journal
+from opsbook.world.hosts.faults import Boundary, no_fault
 from opsbook.world.words import Clock, Releases, Runtime, Secrets, Traffic
 
 WriteVersion = Callable[[str, str, str, str], None]
@@ -36,6 +37,7 @@ class Site:
     root: Path  # the handbook's folder: relative sources start there
     free_port: Callable[[int], bool]
     write_version: WriteVersion  # (environment, service, version, actor): into the handbook
+    boundary: Boundary = no_fault  # told each place of a deployment where a crash matters; tests die there
 
     @property
     def records(self) -> Records:

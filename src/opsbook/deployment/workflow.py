@@ -70,6 +70,7 @@ class Workflow:
 
     def _act_until_next_phase(self, name: str, turn: Turn) -> str:
         started_in = self._deployment(name).phase
+        self._passed(self._deployment(name), "entered")
         if started_in is Phase.PENDING and (finished := self._prepare(name, turn)):
             return finished
         lookout = self._lookouts.setdefault(name, Lookout(self._site))
@@ -121,6 +122,8 @@ class Workflow:
         return ""
 
     def _act(self, deployment: Deployment, action: Action, turn: Turn) -> None:
+        verb = type(action).__name__.lower()
+        self._passed(deployment, f"{verb}-before")
         match action:
             case Enter():
                 self._enter(deployment, action, turn)
@@ -134,6 +137,7 @@ class Workflow:
                 self._promote(deployment, action, turn)
             case Finish():
                 self._finish(deployment, action, turn)
+        self._passed(deployment, f"{verb}-after")
 
     def _enter(self, deployment: Deployment, action: Enter, turn: Turn) -> None:
         evidence: dict[str, Any] = {}
@@ -160,9 +164,11 @@ class Workflow:
             lease=turn.lease,
             put={deployment_key(deployment.id): deployment.to_json()},
         )
+        self._passed(deployment, "start-journaled")
         release = self._site.records.release(deployment.environment, deployment.service, action.release)
         for instance in action.instances:
             self._site.runtime.start(workload(release), instance)
+            self._passed(deployment, "start-one")
 
     def _reroute(self, deployment: Deployment, action: Reroute, turn: Turn) -> None:
         before = self._placement(deployment)
@@ -176,8 +182,9 @@ class Workflow:
             lease=turn.lease,
             put={placement_key(placement.environment, placement.service): placement.to_json()},
         )
+        self._passed(deployment, "reroute-journaled")
         try:
-            served = self._router.apply()
+            served = self._router.apply(lambda place: self._passed(deployment, f"reroute-{place}"))
         except OpsbookError as error:
             # The proxy has its last good table back; so must the record.
             self._site.journal.append(
@@ -203,6 +210,7 @@ class Workflow:
 
     def _stop(self, deployment: Deployment, action: Stop, turn: Turn) -> None:
         self._router.forget(set(action.instances), self._placement(deployment), turn.lease)
+        self._passed(deployment, "stop-forgotten")
         side_by_side([partial(self._site.runtime.stop, name) for name in action.instances])
         self._site.journal.append(
             "instance.stopped",
@@ -255,6 +263,7 @@ class Workflow:
             lease=turn.lease if turn else None,
             put=put | {deployment_key(deployment.id): ended.to_json()},
         )
+        self._passed(deployment, "finish-journaled")
         if action.outcome is Outcome.SUCCEEDED and deployment.kind in ("deploy", "rollback"):
             self._write_version(ended)
         return action.phase
@@ -333,6 +342,10 @@ class Workflow:
             lease=turn.lease,
             put=(put or {}) | {deployment_key(deployment.id): changed.to_json()},
         )
+
+    def _passed(self, deployment: Deployment, place: str) -> None:
+        """Tell the tests where we are: ``DEPLOYMENT:PHASE:PLACE``."""
+        self._site.boundary(f"{deployment.id}:{deployment.phase}:{place}")
 
     def _deployment(self, name: str) -> Deployment:
         return self._site.records.deployment(name)

@@ -15,9 +15,16 @@ from opsbook.world.words import HealthCheck, Limits, Workload
 _SECRET = re.compile(r"\{\{|\}\}|\{secret:([^{}@]+)\}")  # doubled braces are text
 
 
-def release_id(service: str, environment: str, digest: str, config: Mapping[str, Any], secrets: Any) -> str:
-    """The name of a release: equal content, equal name. Ten hexadecimal digits of SHA-256 after the service."""
-    content = json.dumps([environment, digest, config, secrets], sort_keys=True, separators=(",", ":"))
+def release_id(
+    service: str, environment: str, version: str, digest: str, config: Mapping[str, Any], secrets: Any
+) -> str:
+    """The name of a release: equal content, equal name. Ten hexadecimal digits of SHA-256 after the service.
+
+    The version is part of it, because an instance is told it.
+    """
+    content = json.dumps(
+        [environment, version, digest, config, secrets], sort_keys=True, separators=(",", ":")
+    )
     return f"{service}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
 
 
