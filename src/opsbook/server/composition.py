@@ -22,6 +22,7 @@ from opsbook.server.handbook import Handbook
 from opsbook.server.observing import Observing
 from opsbook.server.rooms import Rooms
 from opsbook.world.hosts.clock import SystemClock
+from opsbook.world.hosts.faults import CRASH_VARIABLE, fault_at
 from opsbook.world.hosts.ports import port_is_free
 from opsbook.world.releases.folder import FolderReleases
 from opsbook.world.runtimes.process import ProcessRuntime
@@ -46,6 +47,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
     at_failure = contextlib.ExitStack()
     with at_failure:
         clock = SystemClock()
+        boundary = fault_at(os.environ.get(CRASH_VARIABLE, ""))
         secrets = AgeSecrets(book / "security" / "secrets", state)
         database = os.environ.get(DATABASE_VARIABLE)
         journal = Journal.open(
@@ -56,7 +58,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
         at_failure.callback(durable.close)
         handbook = Handbook(book, journal, clock)
         handbook.current()  # a handbook that cannot be read at all is said now, not at the first deployment
-        runtime = ProcessRuntime(state, secrets, clock)
+        runtime = ProcessRuntime(state, secrets, clock, boundary=lambda place: boundary(f"runtime:{place}"))
         at_failure.callback(runtime.close)
         traffic = EnvoyTraffic(state / "proxy", clock)
         at_failure.callback(traffic.close)
@@ -72,6 +74,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             root=book,
             free_port=port_is_free,
             write_version=handbook.write_version,
+            boundary=boundary,
         )
         log = logging.getLogger("opsbook").warning
         deployments = Deployments(site, stopping, log)
