@@ -48,6 +48,7 @@ class Simulation:
     lowest_serving: int = 10**6
     unreachable: int = 0  # looks at which traffic had a release without a healthy instance
     checked: bool = True
+    dies_in_stop: bool = False  # at the next stop: out of the placement, not stopped yet
 
     def seen(self) -> Seen:
         draining = self.placement.draining()
@@ -109,8 +110,9 @@ class Simulation:
                 self._check_routes()
             case Stop():
                 self._check_stop(action)
-                for name in action.instances:
+                for name in action.instances if not self.dies_in_stop else ():
                     self.processes.pop(name, None)
+                self.dies_in_stop = False
                 self.placement = self.placement.without(set(action.instances))
             case Promote():
                 self._check_promotion()

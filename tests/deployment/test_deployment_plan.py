@@ -92,6 +92,20 @@ def test_never_healthy_leaves_the_old_version_serving(strategy: Strategy) -> Non
     assert {process.release for process in simulation.processes.values()} == {"web-old"}
 
 
+@pytest.mark.parametrize(
+    "strategy", [BLUE_GREEN.but(keep_previous=0.0), ROLLING, RECREATE], ids=lambda s: s.name
+)
+@pytest.mark.parametrize("doomed", [False, True], ids=["forward", "back"])
+def test_stop_that_was_interrupted_leaves_nobody_running(strategy: Strategy, doomed: bool) -> None:
+    """Instances that had left the placement when opsbook died are stopped by the next one, forward and back."""
+    simulation = simulate(strategy)
+    simulation.doomed_releases = {"web-new"} if doomed else set()
+    simulation.dies_in_stop = True
+    simulation.run()
+    assert simulation.deployment.finished
+    assert set(simulation.processes) == set(simulation.placement.instances())
+
+
 def test_never_healthy_recreate_starts_the_old_version_again() -> None:
     """Recreate had stopped the old version; on the way back it is started again from its release."""
     simulation = simulate(RECREATE)
@@ -317,6 +331,10 @@ class Faults(RuleBasedStateMachine):
         if names := sorted(self.simulation.serving()):
             self.simulation.processes[data.draw(st.sampled_from(names))].active += 1
 
+    @rule()
+    def opsbook_dies_at_the_next_stop(self) -> None:
+        self.simulation.dies_in_stop = True
+
     @precondition(lambda self: not self.aborted)
     @rule()
     def abort(self) -> None:
@@ -335,12 +353,15 @@ class Faults(RuleBasedStateMachine):
         for process in simulation.processes.values():
             process.up, process.crashes = True, 0
             process.doomed = process.release in simulation.doomed_releases
+        simulation.dies_in_stop = False
         simulation.run()
         for _ in range(6):
             simulation.tick(1.0)
         outcome = simulation.deployment.outcome
         assert outcome is not None
         assert simulation.deployment.reason
+        if simulation.deployment.phase is not Phase.FAILED_NEEDS_HUMAN:
+            assert set(simulation.processes) <= set(simulation.placement.instances())
         if outcome is Outcome.SUCCEEDED:
             assert set(simulation.placement.weights) <= {simulation.deployment.release}
             assert set(simulation.deployment.instances) <= set(simulation.serving())

@@ -126,6 +126,15 @@ def all_members(placement: Placement) -> dict[str, bool]:
     return {member.instance: member.draining for group in placement.groups for member in group.members}
 
 
+def strays(deployment: Deployment, placement: Placement, seen: Seen) -> tuple[str, ...]:
+    """Instances that traffic knows no more and that this deployment did not bring.
+
+    They were taken out of the placement to be stopped, and opsbook died before it stopped them.
+    """
+    known = {*placement.instances(), *deployment.instances, *deployment.backups}
+    return tuple(name for name in seen.looks if name not in known)
+
+
 def missing(instances: tuple[str, ...], seen: Seen) -> tuple[str, ...]:
     return tuple(name for name in instances if name not in seen.looks)
 

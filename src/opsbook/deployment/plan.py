@@ -8,7 +8,20 @@ from __future__ import annotations
 
 from opsbook.deployment.back import go_back
 from opsbook.deployment.forward import drain, promote, roll, scale, switch
-from opsbook.deployment.looks import Action, Enter, Finish, Seen, Wait, ailing, count, not_routed, others, up
+from opsbook.deployment.looks import (
+    Action,
+    Enter,
+    Finish,
+    Seen,
+    Stop,
+    Wait,
+    ailing,
+    count,
+    not_routed,
+    others,
+    strays,
+    up,
+)
 from opsbook.deployment.model import Deployment, Outcome, Phase, Placement
 
 
@@ -19,6 +32,9 @@ def decide(deployment: Deployment, placement: Placement, seen: Seen) -> Action:
         deployment: as recorded. placement: as recorded; the proxy was given its table.
         seen: looks for every instance that the runtime knows of this service and environment.
     """
+    prepared = deployment.phase not in (Phase.PENDING, Phase.GATED)
+    if prepared and (left := strays(deployment, placement, seen)):
+        return Stop(left)
     if deployment.phase is Phase.ABORTING:
         return go_back(deployment, placement, seen)
     if trouble := find_trouble(deployment, placement, seen):

@@ -16,6 +16,7 @@ from opsbook.deployment.router import Router
 from opsbook.deployment.side_by_side import side_by_side
 from opsbook.deployment.site import Site
 from opsbook.deployment.steward import Steward
+from opsbook.deployment.turns import give_back
 from opsbook.deployment.views import deployment_view, service_view, serving_sentence
 from opsbook.deployment.workflow import Workflow
 from opsbook.errors import NotFound, OpsbookError
@@ -44,6 +45,8 @@ class Deployments:
             self.router.apply()
         self.site.runtime.supervise(self._on_instance)
         self.site.traffic.supervise(self._on_proxy)
+        for lease in self.site.journal.leases.all():
+            give_back(self.site, lease)
         self.site.durable.launch()
         for rollout in self.site.records.unfinished_rollouts():
             # One whose request was recorded just before a crash has no workflow yet; for others this does nothing.

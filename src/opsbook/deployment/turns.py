@@ -33,6 +33,13 @@ def at_work(site: Site, environment: str, service: str) -> Lease | None:
     return lease
 
 
+def give_back(site: Site, lease: Lease) -> None:
+    """Release the lease of a deployment that ended just before its opsbook did; nobody else would."""
+    with contextlib.suppress(NotFound):
+        if site.records.deployment(lease.holder).finished:
+            site.journal.leases.release(lease)
+
+
 class Turn:
     """A held lease. `lease` goes with every write, so that a writer who lost it is refused."""
 
@@ -119,6 +126,8 @@ class Turns:
                 return Turn(self._site, lease)
             except Locked as locked:
                 busy = at_work(self._site, deployment.environment, deployment.service) is not None
+                if not busy and (ended := self._site.journal.leases.get(subject)):
+                    give_back(self._site, ended)
                 if busy and deployment.when_busy == "refuse" and deployment.started_at is None:
                     raise LostTurn(locked.message, where=deployment.subject) from locked
                 if wants_out():

@@ -235,20 +235,27 @@ class Workflow:
                 until=now + deployment.strategy.watch,
             )
         holds = tuple(hold for hold in placement.holds if hold.release != deployment.release)
+        if deployment.requested_by == ACTOR and deployment.reverts:
+            # The watch window took it back: what was bad is held, as after a rollback within the deployment.
+            bad = deployment.but(release=deployment.before.release, version=deployment.before.version)
+            holds = _with_hold(holds, bad, now)
         placement = placement.but(watch=watch, holds=holds)
         promoted = deployment.but(promoted=True, phase=Phase.DRAINING)
         put = {placement_key(placement.environment, placement.service): placement.to_json()}
         self._record(promoted, Phase.DRAINING, action.message, turn, put=put)
 
     def _finish(self, deployment: Deployment, action: Finish, turn: Turn | None) -> str:
+        reason = action.reason
+        if action.outcome is Outcome.SUCCEEDED and deployment.kind in ("deploy", "rollback"):
+            # Before the end is recorded: after it nobody would come back to do it.
+            reason += self._write_version(deployment)
+            self._passed(deployment, "finish-written")
         now = self._site.clock.now()
-        ended = deployment.but(
-            phase=action.phase, outcome=action.outcome, reason=action.reason, finished_at=now
-        )
+        ended = deployment.but(phase=action.phase, outcome=action.outcome, reason=reason, finished_at=now)
         put: dict[str, Any] = {}
         if action.outcome is Outcome.ROLLED_BACK and deployment.kind == "deploy":
             put = self._held(deployment)
-        ended = _with_transition(ended, now, action.phase, action.reason, {})
+        ended = _with_transition(ended, now, action.phase, reason, {})
         self._site.journal.append(
             f"deployment.{action.outcome}",
             deployment.subject,
@@ -256,16 +263,13 @@ class Workflow:
                 "id": deployment.id,
                 "kind": deployment.kind,
                 "version": deployment.version,
-                "reason": action.reason,
+                "reason": reason,
                 "seconds": round(now - (deployment.started_at or now), 3),
             },
             actor=ACTOR,
             lease=turn.lease if turn else None,
             put=put | {deployment_key(deployment.id): ended.to_json()},
         )
-        self._passed(deployment, "finish-journaled")
-        if action.outcome is Outcome.SUCCEEDED and deployment.kind in ("deploy", "rollback"):
-            self._write_version(ended)
         return action.phase
 
     # --- when something is in the way
@@ -292,27 +296,18 @@ class Workflow:
 
     def _held(self, deployment: Deployment) -> dict[str, Any]:
         placement = self._placement(deployment)
-        hold = Hold(
-            release=deployment.release,
-            version=deployment.version,
-            reason=deployment.reason,
-            at=self._site.clock.now(),
-            deployment=deployment.id,
-        )
-        others = tuple(known for known in placement.holds if known.release != hold.release)
-        held = placement.but(holds=(*others, hold)[-10:])
+        held = placement.but(holds=_with_hold(placement.holds, deployment, self._site.clock.now()))
         return {placement_key(placement.environment, placement.service): held.to_json()}
 
-    def _write_version(self, deployment: Deployment) -> None:
+    def _write_version(self, deployment: Deployment) -> str:
+        """Into the handbook; returns what to add to the reason when that was not possible."""
         try:
             self._site.write_version(
                 deployment.environment, deployment.service, deployment.version, deployment.requested_by
             )
         except OpsbookError as error:
-            noted = deployment.but(
-                reason=f"{deployment.reason}; the handbook was not updated: {error.message}"
-            )
-            self._site.journal.state.put(deployment_key(deployment.id), noted.to_json())
+            return f"; the handbook was not updated: {error.message}"
+        return ""
 
     # --- recording
 
@@ -370,6 +365,14 @@ class Workflow:
     def _check_still_running(self) -> None:
         if self._stopping.is_set():
             raise Interrupted
+
+
+def _with_hold(holds: tuple[Hold, ...], bad: Deployment, at: float) -> tuple[Hold, ...]:
+    """The last ten holds, with one on what `bad` brought."""
+    hold = Hold(
+        release=bad.release, version=bad.version, reason=bad.reason, at=at, deployment=bad.reverts or bad.id
+    )
+    return (*(known for known in holds if known.release != hold.release), hold)[-10:]
 
 
 def _with_transition(

@@ -1,0 +1,64 @@
+"""Where opsbook is killed: every place that a deployment passes, by strategy. ``PHASE:PLACE``."""
+
+from __future__ import annotations
+
+REROUTE = ("reroute-before", "reroute-journaled", "reroute-applied", "reroute-confirmed", "reroute-after")
+ENTER = ("enter-before", "enter-after")
+START = ("start-before", "start-journaled", "start-one", "start-after")
+STOP = ("stop-before", "stop-forgotten", "stop-after")
+FINISH = ("finish-before", "finish-written", "finish-after")
+
+
+def _phase(name: str, *places: str) -> tuple[str, ...]:
+    return tuple(f"{name}:{place}" for place in ("entered", *places))
+
+
+BEGIN = (*_phase("pending", *ENTER), *_phase("gated", *ENTER))
+END = _phase("promoting", "promote-before", "promote-after")
+
+PLACES = {
+    "switch": (
+        *BEGIN,
+        *_phase("starting", *START, *ENTER),
+        *_phase("ready", *REROUTE, *ENTER),
+        *_phase("shifting", *REROUTE, *ENTER),
+        *END,
+        *_phase("draining", *REROUTE, *STOP, *FINISH),
+    ),
+    "roll": (
+        *BEGIN,
+        *_phase("starting", *START, *ENTER),
+        *_phase("ready", *ENTER),
+        *_phase("shifting", *REROUTE, *START, *STOP, *ENTER),
+        *END,
+        *_phase("draining", *FINISH),
+    ),
+    "recreate": (
+        *BEGIN,
+        *_phase("starting", *REROUTE, *STOP, *START, *ENTER),
+        *_phase("ready", *REROUTE, *ENTER),
+        *_phase("shifting", *REROUTE, *ENTER),
+        *END,
+        *_phase("draining", *FINISH),
+    ),
+}
+"""All of them, in the order in which they are passed first."""
+
+CHOSEN = {
+    "switch": (
+        "pending:entered", "starting:start-one", "ready:reroute-journaled", "shifting:reroute-before",
+        "shifting:reroute-journaled", "shifting:reroute-applied", "shifting:reroute-confirmed",
+        "promoting:promote-before", "promoting:promote-after", "draining:reroute-applied",
+        "draining:stop-forgotten", "draining:finish-written", "draining:finish-after",
+    ),
+    "roll": (
+        "starting:start-journaled", "shifting:entered", "shifting:reroute-journaled",
+        "shifting:reroute-applied", "shifting:stop-forgotten", "shifting:stop-after", "promoting:promote-after",
+        "draining:finish-before",
+    ),
+    "recreate": (
+        "starting:reroute-journaled", "starting:stop-forgotten", "starting:stop-after", "starting:start-journaled",
+        "shifting:reroute-applied", "draining:finish-written",
+    ),
+}  # fmt: skip
+"""Those that can differ in what is left behind; with OPSBOOK_CRASH_ALL=1 all are tried."""
