@@ -79,6 +79,7 @@ def test_crash_loop_after_the_end_is_taken_back_by_the_watch_window(workshop: Wo
     until(lambda: workshop.room.view(first["id"])["reverted_by"], what="the watch window to act")
     back = workshop.ended(workshop.room.view(first["id"])["reverted_by"])
     assert (back["kind"], back["automatic"], back["outcome"]) == ("rollback", True, "succeeded")
+    assert [(hold.version, hold.deployment) for hold in workshop.placement().holds] == [("2.0", first["id"])]
     assert workshop.get() == (200, "1.0")
 
 
@@ -308,7 +309,7 @@ def test_dependencies_go_first_and_come_back_together(workshop: Workshop) -> Non
     ended = workshop.deploy("2.0", "api", "web", together=True)
     assert ended["outcome"] == "rolled_back"
     until(lambda: workshop.get("/api/") == (200, "1.0"), what="api to be back at 1.0")
-    assert workshop.placement("api").version == "1.0"
+    until(lambda: workshop.placement("api").version == "1.0", what="api to be promoted back to 1.0")
 
 
 def test_opsbook_ends_in_the_middle_and_goes_on(workshop: Workshop) -> None:

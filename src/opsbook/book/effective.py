@@ -146,7 +146,9 @@ def _resolved(
         links=service.links,
         version=place.version,
         replicas=place.replicas,
-        strategy=strategies.get(place.strategy or "", BUILT_IN[default_strategy(service)]),
+        strategy=strategies.get(
+            place.strategy or default_strategy(service), BUILT_IN[default_strategy(service)]
+        ),
     )
 
 

@@ -32,10 +32,21 @@ class Handbook:
         self._repository = None if environ.get(WORKING_TREE_VARIABLE) == "1" else top
         self._keeper = BookKeeper(self._files)
         self._told = ""
+        self._looking = threading.Lock()
+        self._seen: object = None
 
     def current(self) -> Book:
         """The last good book."""
         return self._keeper.current()
+
+    def fresh(self) -> Book:
+        """The last good book, after another look at the files if they have changed: for whoever acts on it."""
+        with self._looking:
+            stamp = self._stamp()
+            if stamp != self._seen:
+                self.refresh()
+                self._seen = stamp
+        return self.current()
 
     def refresh(self) -> None:
         """Read again; what changed, or is wrong now, is journaled once."""
@@ -58,13 +69,9 @@ class Handbook:
 
     def keep_reading(self, stopping: threading.Event) -> None:
         """Until the end: read again whenever the files, or the commit, have changed."""
-        seen = self._stamp()
         while not stopping.wait(2.0):
             try:
-                now = self._stamp()
-                if now != seen:
-                    self.refresh()
-                    seen = now
+                self.fresh()
             except (OpsbookError, OSError):
                 continue  # somebody is moving files about; the next round looks again
 
