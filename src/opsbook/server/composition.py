@@ -63,7 +63,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
         traffic = EnvoyTraffic(state / "proxy", clock)
         at_failure.callback(traffic.close)
         site = Site(
-            book=handbook.current,
+            book=handbook.fresh,
             journal=journal,
             durable=durable,
             runtime=runtime,
