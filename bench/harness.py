@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import math
 import os
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -188,12 +187,3 @@ def running_shop(*services: str) -> Iterator[Shop]:
             yield shop
     finally:
         stage.remove()
-
-
-def kubernetes() -> str:
-    """Why the peer `kubectl` cannot be measured here; empty when it can."""
-    if shutil.which("kubectl") is None:
-        return "kubectl is not installed"
-    if not os.environ.get("KUBECONFIG"):
-        return "KUBECONFIG is not set"
-    return ""
