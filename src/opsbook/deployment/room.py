@@ -17,6 +17,7 @@ from opsbook.deployment.side_by_side import side_by_side
 from opsbook.deployment.site import Site
 from opsbook.deployment.steward import Steward
 from opsbook.deployment.turns import give_back
+from opsbook.deployment.upkeep import Upkeep
 from opsbook.deployment.views import deployment_view, service_view, serving_sentence
 from opsbook.deployment.workflow import Workflow
 from opsbook.errors import NotFound, OpsbookError
@@ -32,7 +33,8 @@ class Deployments:
         self.requests = Requests(site)
         self._workflow = Workflow(site, self.router, stopping)
         self._rollouts = Rollouts(site, self.requests, stopping)
-        self._steward = Steward(site, self.router, self.requests, stopping, log)
+        self._upkeep = Upkeep(site, self.router, self._on_proxy)
+        self._steward = Steward(site, self.router, self.requests, self._upkeep, stopping, log)
         self._thread = threading.Thread(target=self._steward.run, name="steward", daemon=True)
         site.durable.workflow("deployment", self._workflow.run)
         site.durable.workflow("rollout", self._rollouts.run)
@@ -40,10 +42,10 @@ class Deployments:
     def start(self) -> None:
         """After a start of opsbook: adopt what runs, give the proxy its routes, take up unfinished work."""
         self.site.runtime.adopt()
-        self.site.traffic.ensure()
-        if any(placement.entry for placement in self.site.records.placements()):
-            self.router.apply()
-        self.site.runtime.supervise(self._on_instance)
+        self.site.runtime.supervise(
+            self._on_instance
+        )  # before the proxy: what died starts while that comes up
+        self._upkeep.begin()
         self.site.traffic.supervise(self._on_proxy)
         for lease in self.site.journal.leases.all():
             give_back(self.site, lease)
