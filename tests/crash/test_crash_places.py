@@ -49,6 +49,18 @@ def test_killed_at_each_place_and_brought_to_its_end(
     assert [] == [failure for failure in customers.failures if not failure.startswith("503")]
 
 
+@pytest.mark.parametrize("place", PLACES["switch"][1:-7:4] if ALL else ["ready:reroute-journaled"])
+def test_killed_in_the_first_deployment(house: House, place: str) -> None:
+    """A first deployment has nothing to go back to, and arrives."""
+    house.start(f"d-1:{place}")
+    name = house.deploy("1.0")
+    house.died()
+    house.start()
+    assert "succeeded" == house.ended(name)["outcome"]
+    settled(house, "1.0")
+    answered(house, "1.0")
+
+
 @pytest.mark.parametrize("strategy", PLACES)
 def test_no_place_is_forgotten(workshop: Workshop, strategy: str) -> None:
     """The lists of places name every place that a deployment passes."""

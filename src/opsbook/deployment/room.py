@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import opsbook.deployment.events as _kinds  # noqa: F401 - registers the kinds of events
 from opsbook.deployment.changes import environment_plan
+from opsbook.deployment.ending import end_services
 from opsbook.deployment.model import Deployment, Placement
 from opsbook.deployment.requests import Requests
 from opsbook.deployment.rollouts import Rollouts
 from opsbook.deployment.router import Router
-from opsbook.deployment.side_by_side import side_by_side
 from opsbook.deployment.site import Site
 from opsbook.deployment.steward import Steward
 from opsbook.deployment.turns import give_back
@@ -57,13 +56,8 @@ class Deployments:
 
     def stop_services(self) -> None:
         """End every instance and the proxy; what is recorded stays, so that they can be deployed again."""
-        instances = self.site.runtime.instances()
-        side_by_side([partial(self.site.runtime.stop, instance.id) for instance in instances])
-        self.site.traffic.stop()
-        for placement in self.site.records.placements():
-            stopped = placement.but(groups=(), weights={}, previous=None, watch=None)
-            key = f"placement/{placement.environment}/{placement.service}"
-            self.site.journal.state.put(key, stopped.but(revision=placement.revision + 1).to_json())
+        self._thread.join(timeout=5.0)  # nobody brings routes back meanwhile
+        end_services(self.site, self.router)
 
     def view(self, name: str) -> dict[str, Any]:
         return self._view(self.site.records.deployment(name))
