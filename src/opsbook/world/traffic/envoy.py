@@ -109,7 +109,7 @@ class EnvoyTraffic:
             self._save(intent)
             assert intent.intended is not None
             try:
-                self._publication.put(intent.intended)
+                self._publication.put(intent.intended, before.applied.table)
             except OpsbookError:
                 self._publication.put_back(before.applied)
                 self._save(intent.back_to(before.applied))
