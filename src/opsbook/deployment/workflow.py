@@ -90,7 +90,9 @@ class Workflow:
                 raise
             except OpsbookError as error:
                 self._take_back(self._deployment(name), error, turn)
-            pause = min(pause * LONGER_EACH_TIME, LONGEST_PAUSE) if isinstance(action, Wait) else SHORTEST_PAUSE
+            pause = (
+                min(pause * LONGER_EACH_TIME, LONGEST_PAUSE) if isinstance(action, Wait) else SHORTEST_PAUSE
+            )
             if isinstance(action, Wait):
                 self._site.clock.sleep(pause)
             # A canary's step re-enters the same phase; the step counter tells them apart.
