@@ -16,7 +16,7 @@ from opsbook.deployment.looks import Action, Enter, Finish, Promote, Reroute, St
 from opsbook.deployment.model import Deployment, Hold, Outcome, Phase, Placement, Transition, Watch
 from opsbook.deployment.plan import decide
 from opsbook.deployment.preparing import prepare
-from opsbook.deployment.records import deployment_key, placement_key
+from opsbook.deployment.records import deployment_key, open_key, placement_key
 from opsbook.deployment.router import Router
 from opsbook.deployment.side_by_side import side_by_side
 from opsbook.deployment.site import Site
@@ -271,7 +271,7 @@ class Workflow:
             },
             actor=ACTOR,
             lease=turn.lease if turn else None,
-            put=put | {deployment_key(deployment.id): ended.to_json()},
+            put=put | {deployment_key(deployment.id): ended.to_json(), open_key(deployment.id): None},
         )
         return action.phase
 
