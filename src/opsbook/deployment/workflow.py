@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from opsbook.deployment.looking import Lookout
-from opsbook.deployment.looks import Action, Enter, Finish, Promote, Reroute, Start, Stop, Wait
+from opsbook.deployment.looks import Action, Enter, Finish, Promote, Reroute, Seen, Start, Stop, Wait
 from opsbook.deployment.model import Deployment, Hold, Outcome, Phase, Placement, Transition, Watch
 from opsbook.deployment.plan import decide
 from opsbook.deployment.preparing import prepare
@@ -80,8 +80,11 @@ class Workflow:
         while (deployment := self._deployment(name)).phase is started_in:
             self._check_still_running()
             placement = self._placement(deployment)
-            serving = self._router.serves_present()
-            action = decide(deployment, placement, lookout.look(deployment, placement, serving=serving))
+            seen = Seen()
+            if started_in not in (Phase.PENDING, Phase.GATED):  # nothing runs yet that one could look at
+                serving = self._router.serves_present()
+                seen = lookout.look(deployment, placement, serving=serving)
+            action = decide(deployment, placement, seen)
             self.waiting[name] = action.waiting_for if isinstance(action, Wait) else ""
             turn.check()
             try:
