@@ -133,6 +133,7 @@ class House:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
+        until(lambda: not self.proxies() and not self.running(), what="everybody to be gone")
 
     def end(self) -> None:
         """Nothing of it is left."""

@@ -206,6 +206,9 @@ def drain(deployment: Deployment, placement: Placement, seen: Seen) -> Action:
     }
     if leaving:
         return retire(placement, seen, deployment, leaving, "the old version finishes its requests")
+    if not seen.serving:
+        # Without a watch window it was the promotion that ended what the old version stood in for.
+        return Reroute(placement, f"{deployment.version} serves by itself")
     return Finish(Phase.DONE, Outcome.SUCCEEDED, f"{deployment.version} serves {deployment.subject}")
 
 

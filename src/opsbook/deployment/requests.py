@@ -259,12 +259,12 @@ class Requests:
                 actor=actor,
                 put=put,
             )
+        self._site.boundary(f"{rollout.id}:requested")
         for deployment in numbered.values():
             self._announce(deployment, actor)
-        for deployment in numbered.values():
-            if deployment.when_busy == "supersede":
-                self._supersede(deployment, actor)
+            self.supersede_others(deployment)
         self._site.durable.start("rollout", rollout.id)
+        self._site.boundary(f"{rollout.id}:started")
         return rollout
 
     def _announce(self, deployment: Deployment, actor: str) -> None:
@@ -293,10 +293,12 @@ class Requests:
                 details={"holder": lease.holder, "reason": lease.reason, "expires_at": lease.expires_at},
             )
 
-    def _supersede(self, deployment: Deployment, actor: str) -> None:
-        for other in self._site.records.unfinished():
-            if other.subject == deployment.subject and other.id != deployment.id:
-                self.abort(other.id, f"superseded by {deployment.id}", actor, superseded_by=deployment.id)
+    def supersede_others(self, deployment: Deployment) -> None:
+        """Take back what was asked for earlier, where that is its policy. Asking again changes nothing."""
+        for other in self._site.records.unfinished() if deployment.when_busy == "supersede" else ():
+            if other.subject == deployment.subject and other.requested_at < deployment.requested_at:
+                reason, actor = f"superseded by {deployment.id}", deployment.requested_by
+                self.abort(other.id, reason, actor, superseded_by=deployment.id)
 
     def _environment(self, book: Book, name: str) -> str:
         if name not in book.environments:

@@ -24,6 +24,8 @@ class Rollouts:
         rollout = self._site.records.rollout(name)
         for level in rollout.levels:
             for deployment in level:
+                # Asked for already, unless opsbook died right after it had recorded the request.
+                self._requests.supersede_others(self._site.records.deployment(deployment))
                 self._site.durable.start("deployment", deployment)
             ended = [self._wait_for(deployment) for deployment in level]
             bad = next((found for found in ended if found.outcome is not Outcome.SUCCEEDED), None)

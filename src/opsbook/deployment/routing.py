@@ -28,7 +28,7 @@ def route_table(
             continue
         here = [_backend(placement, group, releases[group.release], addresses) for group in placement.groups]
         backends += here
-        split = _split(placement, {backend.name for backend in here})
+        split = _split(placement, {backend.name: backend for backend in here})
         if entry.kind == "tcp":
             listeners.append(Listener(entry.listener, Address(entry.address, entry.port), "tcp", split=split))
             continue
@@ -72,11 +72,29 @@ def _backend(
     )
 
 
-def _split(placement: Placement, known: set[str]) -> Split:
+def _split(placement: Placement, known: Mapping[str, Backend]) -> Split:
     weights = (
         (backend_name(placement, release), weight) for release, weight in sorted(placement.weights.items())
     )
-    return Split(tuple((name, weight) for name, weight in weights if weight > 0 and name in known))
+    shares = tuple((name, weight) for name, weight in weights if weight > 0 and name in known)
+    return Split(shares, fallback=_fallback(placement, [name for name, _ in shares], known))
+
+
+def _fallback(placement: Placement, served: list[str], known: Mapping[str, Backend]) -> str | None:
+    """The backend that stands in for those of `served` that are on trial; None when none is, or nothing could.
+
+    On trial is a release that is not promoted yet, and a promoted one in its watch window. After it the release
+    before must not answer silently, however warm it still is.
+    """
+    release = placement.release
+    if placement.watch is not None and served == [backend_name(placement, release)]:
+        release = placement.watch.back_to
+    name = backend_name(placement, release)
+    if name not in known or not any(each != name for each in served):
+        return None
+    if any(known[each].protocol != known[name].protocol for each in served):
+        return None
+    return name if any(not endpoint.draining for endpoint in known[name].endpoints) else None
 
 
 def _most_specific_first(route: Route) -> tuple[bool, str, int, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from opsbook.deployment.draining import DRAIN_SETTLE, taking_out
 from opsbook.deployment.model import Placement, Watch
@@ -11,6 +12,7 @@ from opsbook.deployment.records import deployment_key, placement_key
 from opsbook.deployment.requests import Requests
 from opsbook.deployment.router import Router
 from opsbook.deployment.routing import backend_name
+from opsbook.deployment.side_by_side import side_by_side
 from opsbook.deployment.site import Site
 from opsbook.deployment.turns import LEASE_SECONDS, at_work, lease_subject
 from opsbook.errors import Locked, OpsbookError
@@ -54,7 +56,7 @@ class Steward:
                 if watch is not None and (reason := self._trouble(placement, watch)):
                     self._revert(placement, watch, reason)
                 elif watch is not None and now > watch.until:
-                    self._change(placement, placement.but(watch=None))
+                    self._end_watch(placement)
                 elif previous is not None and watch is None and now > previous.until:
                     self._end_warm(placement)
             except Locked:
@@ -107,6 +109,11 @@ class Steward:
             put={deployment_key(watch.deployment): reverted.but(reverted_by=back.deployments[0]).to_json()},
         )
 
+    def _end_watch(self, placement: Placement) -> None:
+        """From now on the release answers for itself: the one before is no fallback any more."""
+        self._change(placement, placement.but(watch=None))
+        self._router.apply()
+
     # --- the warm previous release
 
     def _end_warm(self, placement: Placement) -> None:
@@ -117,29 +124,40 @@ class Steward:
             holder="opsbook",
             reason=f"stopping the previous release {previous.version}",
             ttl=LEASE_SECONDS,
+            resume=True,  # what a steward that was killed had begun is for the next one to finish
         )
         try:
-            placement = self._site.records.placement(placement.environment, placement.service)
+            placement = self._present(placement)
             if placement.previous != previous:
                 return
             names = {member.instance for member in placement.members(previous.release)}
-            out = taking_out(placement, names).but(previous=None)
-            self._change(placement, out)
+            # It stays the previous release until all is done, so that after a crash all is done again.
+            self._change(placement, taking_out(placement, names))
             self._router.apply()
+            self._site.boundary("warm:drained")
             self._site.clock.sleep(DRAIN_SETTLE)
-            for name in names:
-                self._site.runtime.stop(name)
-            self._router.forget(
-                names, self._site.records.placement(placement.environment, placement.service), lease
-            )
+            side_by_side([partial(self._site.runtime.stop, name) for name in names])
+            self._site.boundary("warm:stopped")
+            self._router.forget(names, self._present(placement), lease)
+            self._site.boundary("warm:forgotten")
+            remaining = self._present(placement)
             self._site.journal.append(
                 "placement.warm_ended",
                 placement.subject,
                 {"release": previous.release, "version": previous.version, "instances": sorted(names)},
                 actor="opsbook",
+                lease=lease,
+                put={
+                    placement_key(placement.environment, placement.service): remaining.but(
+                        previous=None, revision=remaining.revision + 1
+                    ).to_json()
+                },
             )
         finally:
             self._site.journal.leases.release(lease)
+
+    def _present(self, placement: Placement) -> Placement:
+        return self._site.records.placement(placement.environment, placement.service)
 
     def _change(self, before: Placement, after: Placement) -> None:
         """A change of bookkeeping only, refused while somebody is at work on the placement."""

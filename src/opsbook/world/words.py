@@ -198,9 +198,14 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Which backend gets which share; weights are integers and need not sum to 100. Empty: 503 with a reason."""
+    """Which backend gets which share; weights are integers and need not sum to 100. Empty: 503 with a reason.
+
+    `fallback` takes what the chosen backend cannot: the request when none of its endpoints is healthy, and the retry
+    of one that may be sent again. It gets nothing while the chosen one answers, and has no fallback itself.
+    """
 
     weights: tuple[tuple[str, int], ...]
+    fallback: str | None = None  # a backend of the table, of the same protocol
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,7 @@ class Upstreams:
         self._thread.start()
         self._servers: dict[int, tuple[object, set[asyncio.StreamWriter]]] = {}
         self.release = threading.Event()  # lets /slow answer
+        self.poisoned: list[str] = []  # whom /poison has reached
 
     def close(self) -> None:
         self.release.set()
@@ -73,9 +74,12 @@ class Upstreams:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def http(self, name: str) -> Address:
-        """HTTP/1.1: the name; `/slow` once released, `/path` its own path, `/fail` 500; "broken" is always 503."""
-        return self._serve(lambda reader, writer: self._http(name, reader, writer))
+    def http(self, name: str, port: int = 0) -> Address:
+        """HTTP/1.1: the name; `/slow` once released, `/path` its own path, `/fail` 500; "broken" is always 503.
+
+        `/poison` cuts the connection, as an instance does that dies of a request.
+        """
+        return self._serve(lambda reader, writer: self._http(name, reader, writer), port)
 
     def tcp(self, name: str) -> Address:
         """Says its name, then echoes."""
@@ -118,7 +122,7 @@ class Upstreams:
 
         asyncio.run_coroutine_threadsafe(end(), self.loop).result(5)
 
-    def _serve(self, talk: Callable[..., object]) -> Address:
+    def _serve(self, talk: Callable[..., object], port: int = 0) -> Address:
         writers: set[asyncio.StreamWriter] = set()
 
         async def guarded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -129,10 +133,10 @@ class Upstreams:
             writer.close()
 
         async def serve() -> int:
-            server = await asyncio.start_server(guarded, "127.0.0.1", 0)
-            port = int(server.sockets[0].getsockname()[1])
-            self._servers[port] = (server, writers)
-            return port
+            server = await asyncio.start_server(guarded, "127.0.0.1", port)
+            bound = int(server.sockets[0].getsockname()[1])
+            self._servers[bound] = (server, writers)
+            return bound
 
         return Address("127.0.0.1", asyncio.run_coroutine_threadsafe(serve(), self.loop).result(5))
 
@@ -142,6 +146,10 @@ class Upstreams:
             path = head.split(" ")[1]
             while path == "/slow" and not self.release.is_set():
                 await asyncio.sleep(0.01)
+            if path == "/poison":
+                self.poisoned.append(name)
+                writer.transport.abort()
+                return
             body = path if path.startswith("/path") else name
             status = "500 Internal Server Error" if path == "/fail" else "200 OK"
             if name == "broken" and path != "/healthz":
@@ -201,6 +209,46 @@ class Stage:
             return response.status, response.read().decode()
         finally:
             connection.close()
+
+    def post_http2(self) -> tuple[str, bytes, dict[str, str]]:
+        """One POST of HTTP/2 with prior knowledge: status, body, trailers."""
+        return http2_request(self.port)
+
+
+def http2_request(port: int) -> tuple[str, bytes, dict[str, str]]:
+    """One POST with prior knowledge: status, body, trailers."""
+    connection = h2.connection.H2Connection()
+    connection.initiate_connection()
+    connection.send_headers(
+        1,
+        [
+            (":method", "POST"),
+            (":path", "/web.Echo/Say"),
+            (":scheme", "http"),
+            (":authority", "localhost"),
+            ("te", "trailers"),
+        ],
+    )
+    connection.end_stream(1)
+    status, body, trailers = "", b"", {}
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as peer:
+        peer.sendall(connection.data_to_send())
+        while data := peer.recv(65536):
+            for event in connection.receive_data(data):
+                if isinstance(event, h2.events.ResponseReceived):
+                    status = text(dict(event.headers)[b":status"])
+                elif isinstance(event, h2.events.DataReceived):
+                    body += event.data
+                elif isinstance(event, h2.events.TrailersReceived):
+                    trailers = {text(name): text(value) for name, value in event.headers}
+                elif isinstance(event, h2.events.StreamEnded):
+                    return status, body, trailers
+            peer.sendall(connection.data_to_send())
+    raise AssertionError("the stream did not end")
+
+
+def text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
 
 
 @pytest.fixture(scope="session", name="until")

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import http.client
-import socket
 import threading
 from collections import Counter
 
-import h2.connection
-import h2.events
 import pytest
 import websockets.sync.client
 
@@ -219,7 +216,7 @@ def test_http2_by_prior_knowledge(stage, until, protocol):
         stage.table({f"h2-{protocol}": 1}, stage.backend(f"h2-{protocol}", upstream, protocol=protocol))
     )
     until(lambda: stage.traffic.observe().backends[f"test/web/h2-{protocol}"].healthy == 1)
-    status, body, trailers = http2_request(stage.port)
+    status, body, trailers = stage.post_http2()
     assert (status, body) == ("200", b"two")
     assert trailers.get("grpc-status") == ("0" if protocol == "grpc" else None)
 
@@ -233,39 +230,3 @@ def test_metrics_are_labelled_by_release(stage, until):
     until(lambda: f'envoy_cluster_upstream_rq_time_bucket{{{labels},le="2.5"}}' in stage.traffic.stats_text())
     assert f'upstream_rq_xx{{response_code_class="2",{labels}}} 1' in stage.traffic.stats_text()
     assert "admin" not in stage.traffic.stats_text()
-
-
-def http2_request(port: int) -> tuple[str, bytes, dict[str, str]]:
-    """One POST with prior knowledge: status, body, trailers."""
-    connection = h2.connection.H2Connection()
-    connection.initiate_connection()
-    connection.send_headers(
-        1,
-        [
-            (":method", "POST"),
-            (":path", "/web.Echo/Say"),
-            (":scheme", "http"),
-            (":authority", "localhost"),
-            ("te", "trailers"),
-        ],
-    )
-    connection.end_stream(1)
-    status, body, trailers = "", b"", {}
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as peer:
-        peer.sendall(connection.data_to_send())
-        while data := peer.recv(65536):
-            for event in connection.receive_data(data):
-                if isinstance(event, h2.events.ResponseReceived):
-                    status = text(dict(event.headers)[b":status"])
-                elif isinstance(event, h2.events.DataReceived):
-                    body += event.data
-                elif isinstance(event, h2.events.TrailersReceived):
-                    trailers = {text(name): text(value) for name, value in event.headers}
-                elif isinstance(event, h2.events.StreamEnded):
-                    return status, body, trailers
-            peer.sendall(connection.data_to_send())
-    raise AssertionError("the stream did not end")
-
-
-def text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value

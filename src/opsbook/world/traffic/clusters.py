@@ -8,11 +8,15 @@ from opsbook.world.words import Address, Backend, HealthCheck
 
 Json = dict[str, Any]
 
+AGGREGATE = "type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig"
 HTTP_OPTIONS = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 # Shorter than the keep-alive of the servers people run (gunicorn 2 s, uvicorn and Node 5 s): were it longer,
 # Envoy would now and then send a request on a connection that the server is closing in the same moment.
 IDLE_UPSTREAM_SECONDS = 1.0
 UNHEALTHY_INTERVAL_SECONDS = 0.1  # how often an endpoint that is not yet, or no longer, healthy is asked
+# By default a backend of which a third is down passes requests on to its fallback; ours does when all of it is down.
+# Envoy multiplies it by the number of endpoints in 32 bits.
+OVERPROVISIONING_PERCENT = 100_000
 ACTIVELY_CHECKED = frozenset({"http", "tcp"})
 
 
@@ -42,13 +46,7 @@ def cluster(backend: Backend, endpoints_file: str) -> Json:
         },
         "connect_timeout": seconds(backend.connect_timeout),
         "lb_policy": "LEAST_REQUEST",
-        "common_lb_config": {
-            # Panic mode sends requests to endpoints known to be down if too few are up; a clean 503 is better.
-            "healthy_panic_threshold": {"value": 0.0},
-            # By default workers learn of health up to a second late: of a new endpoint that has become healthy,
-            # when the old one drains already, that would be an outage.
-            "update_merge_window": "0s",
-        },
+        "common_lb_config": COMMON_BALANCING,
         # An endpoint that is taken off the list is gone at once, not only when it fails its next check.
         "ignore_health_on_host_removal": True,
         "circuit_breakers": {"thresholds": [_limits(backend)]},
@@ -62,6 +60,33 @@ def cluster(backend: Backend, endpoints_file: str) -> Json:
     if backend.outlier_ejection:
         document["outlier_detection"] = OUTLIER_DETECTION
     return document
+
+
+def aggregate_name(primary: str, fallback: str) -> str:
+    """The name of the cluster of `primary` with `fallback`; no backend can have it, as none may hold a ``|``."""
+    return f"{primary}|{fallback}"
+
+
+def aggregate(primary: Backend, fallback: Backend) -> Json:
+    """The cluster that sends to `primary`, or to `fallback` when nothing of it is healthy.
+
+    It has no endpoints of its own: connections, limits on them, health and ejection are those of the two. Of its own
+    it has how many retries there may be, and the responses as the client got them, which it therefore counts as
+    those of `primary`: that is the release the requests were meant for.
+    """
+    return {
+        "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+        "name": aggregate_name(primary.name, fallback.name),
+        "alt_stat_name": primary.name,
+        "cluster_type": {
+            "name": "envoy.clusters.aggregate",
+            "typed_config": {"@type": AGGREGATE, "clusters": [primary.name, fallback.name]},
+        },
+        "lb_policy": "CLUSTER_PROVIDED",
+        "connect_timeout": seconds(primary.connect_timeout),
+        "common_lb_config": COMMON_BALANCING,
+        "circuit_breakers": {"thresholds": [_limits(primary)]},
+    }
 
 
 def load_assignment(backend: Backend) -> Json:
@@ -81,6 +106,7 @@ def load_assignment(backend: Backend) -> Json:
         "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
         "cluster_name": backend.name,
         "endpoints": [{"lb_endpoints": endpoints}] if endpoints else [],
+        "policy": {"overprovisioning_factor": OVERPROVISIONING_PERCENT},
     }
 
 
@@ -113,10 +139,23 @@ def health_check(health: HealthCheck, *, http2: bool) -> Json:
     return document
 
 
+COMMON_BALANCING: Json = {
+    # Panic mode sends requests to endpoints known to be down if too few are up; a clean 503 is better.
+    "healthy_panic_threshold": {"value": 0.0},
+    # By default workers learn of health up to a second late: of a new endpoint that has become healthy,
+    # when the old one drains already, that would be an outage.
+    "update_merge_window": "0s",
+}
+
 # An endpoint that answers with 5xx or resets is left out for a while, but never more than half of a release:
 # a fault that all endpoints share is the release's, and a release of one endpoint must not be ejected to
 # nothing.
 OUTLIER_DETECTION: Json = {
+    # An instance that cannot be connected to is the health check's business: it is back with its first good check,
+    # while an ejection would leave a restarted instance out for seconds.
+    "split_external_local_origin_errors": True,
+    "enforcing_consecutive_local_origin_failure": 0,
+    "enforcing_local_origin_success_rate": 0,
     "consecutive_5xx": 20,  # high: an error that one path always gives says little about the instance
     "consecutive_gateway_failure": 5,
     "enforcing_consecutive_gateway_failure": 100,

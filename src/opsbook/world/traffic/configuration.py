@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from opsbook.world.traffic.clusters import cluster, load_assignment
-from opsbook.world.traffic.routes import listener, route_configuration, stat_name
+from opsbook.world.traffic.clusters import aggregate, cluster, load_assignment
+from opsbook.world.traffic.routes import listener, pairs, route_configuration, stat_name
 from opsbook.world.words import RouteTable
 
 Json = dict[str, Any]
@@ -86,9 +86,11 @@ def render(
         kept_clusters: clusters of earlier tables that routes may still refer to (see `clusters_in`); those
             that `table` has too are ignored.
     """
-    names = {backend.name for backend in table.backends}
-    kept = [resource for resource in kept_clusters if resource["name"] not in names]
+    backends = {backend.name: backend for backend in table.backends}
     clusters = [cluster(backend, str(folder.endpoints(backend.name))) for backend in table.backends]
+    clusters += [aggregate(backends[one], backends[other]) for one, other in pairs(table)]
+    names = {resource["name"] for resource in clusters}
+    kept = [resource for resource in kept_clusters if resource["name"] not in names]
     endpoints = {}
     for backend in table.backends:
         metric = f"cluster.{backend.name.replace(':', '_')}.version_text"

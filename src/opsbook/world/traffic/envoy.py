@@ -158,6 +158,7 @@ class EnvoyTraffic:
             backends={
                 name: _backend_state(name, hosts[name], active.get(name, (0, 0)), protocols.get(name))
                 for name in sorted(hosts)
+                if "|" not in name  # with a fallback: its endpoints are those of the two backends
             },
             pid=self._process.running.pid if self._process.running else None,
             version=str(info["version"]).split("/")[1],

@@ -13,9 +13,11 @@ from pathlib import Path
 from opsbook.errors import Failed, OpsbookError, Unreachable
 from opsbook.world.traffic import files, ports
 from opsbook.world.traffic.admin import Admin
+from opsbook.world.traffic.clusters import aggregate_name
 from opsbook.world.traffic.configuration import Configuration, Folder, clusters_in, render
 from opsbook.world.traffic.process import EnvoyProcess
 from opsbook.world.traffic.record import Stamped
+from opsbook.world.traffic.routes import pairs
 from opsbook.world.words import Clock, Listener, RouteTable
 
 FIRST_POLL_SECONDS = 0.001
@@ -178,7 +180,7 @@ class Publication:
 
     def _wait_until_warm(self, configuration: Configuration, table: RouteTable) -> None:
         timeout = WARMING_SECONDS + max((backend.health.timeout for backend in table.backends), default=0.0)
-        names = frozenset(configuration.endpoints)
+        names = frozenset(configuration.endpoints) | {aggregate_name(*pair) for pair in pairs(table)}
         wanted = (*configuration.endpoints.values(), configuration.clusters)
         for _ in self._polls(timeout):
             metrics = self._metrics()

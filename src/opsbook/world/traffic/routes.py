@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from opsbook.world.traffic.clusters import seconds, socket_address
-from opsbook.world.words import Listener, Route, Split
+from opsbook.world.traffic.clusters import aggregate_name, seconds, socket_address
+from opsbook.world.words import Listener, Route, RouteTable, Split
 
 Json = dict[str, Any]
 
@@ -22,11 +22,19 @@ TCP_PROXY = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.T
 PREVIOUS_HOSTS = "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
 CLOSE_AT_ONCE = "type.googleapis.com/envoy.extensions.filters.network.direct_response.v3.Config"
 
+PREVIOUS_PRIORITIES = (
+    "type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig"
+)
+
 # No byte of the request has left Envoy in these cases, so trying again is safe for any method.
 RETRY_ANY = "connect-failure,refused-stream,reset-before-request"
 # A safe method may be tried again although an instance that died may have seen it (RFC 9110, 9.2.2).
 RETRY_SAFE = f"{RETRY_ANY},reset"
 SAFE_METHODS = "GET|HEAD|OPTIONS"
+RETRIES = 3
+# First, the fallback, first: what may have killed an instance of the first comes to the fallback once only, so that
+# one request which kills whatever it meets does not take both releases with it.
+RETRIES_SAFE_WITH_FALLBACK = 2
 
 
 def stat_name(name: str) -> str:
@@ -77,6 +85,22 @@ def shares(split: Split) -> tuple[tuple[str, int], ...]:
     return tuple((name, weight) for name, weight in split.weights if weight > 0)
 
 
+def pairs(table: RouteTable) -> tuple[tuple[str, str], ...]:
+    """Every backend that a split gives requests to, with the fallback it has there; sorted, none twice."""
+    splits = [listener_.split for listener_ in table.listeners]
+    splits += [route.split for listener_ in table.listeners for route in listener_.routes]
+    return tuple(
+        sorted(
+            {
+                (name, split.fallback)
+                for split in splits
+                for name, _ in shares(split)
+                if split.fallback not in (None, name)
+            }
+        )
+    )
+
+
 def _host(route: Route) -> str:
     return (route.host or "*").lower()
 
@@ -100,8 +124,12 @@ def _entries(route: Route) -> Iterator[Json]:
             yield {"match": match, **_answer(503, f"no release of {route.service} is serving\n")}
             continue
         safe = {"name": ":method", "string_match": {"safe_regex": {"regex": SAFE_METHODS}}}
-        yield {"match": {**match, "headers": [safe]}, "route": {**rewrite, **_action(route, RETRY_SAFE)}}
-        yield {"match": match, "route": {**rewrite, **_action(route, RETRY_ANY)}}
+        retries_safe = RETRIES_SAFE_WITH_FALLBACK if route.split.fallback else RETRIES
+        yield {
+            "match": {**match, "headers": [safe]},
+            "route": {**rewrite, **_action(route, RETRY_SAFE, retries_safe)},
+        }
+        yield {"match": match, "route": {**rewrite, **_action(route, RETRY_ANY, RETRIES)}}
 
 
 def _matches(route: Route) -> Iterator[tuple[Json, Json]]:
@@ -116,28 +144,38 @@ def _matches(route: Route) -> Iterator[tuple[Json, Json]]:
         yield {"path_separated_prefix": prefix}, {}
 
 
-def _action(route: Route, retry_on: str) -> Json:
+def _action(route: Route, retry_on: str, retries: int) -> Json:
+    policy: Json = {
+        "retry_on": retry_on,
+        "num_retries": retries,
+        "retry_host_predicate": [
+            {
+                "name": "envoy.retry_host_predicates.previous_hosts",
+                "typed_config": {"@type": PREVIOUS_HOSTS},
+            }
+        ],
+        "host_selection_retry_max_attempts": 5,
+        "retry_back_off": {"base_interval": "0.010s", "max_interval": "0.250s"},
+    }
+    if route.split.fallback:
+        # To the fallback at once: when all of a release dies, health checks take a moment to notice.
+        policy["retry_priority"] = {
+            "name": "envoy.retry_priorities.previous_priorities",
+            "typed_config": {"@type": PREVIOUS_PRIORITIES, "update_frequency": 1},
+        }
     return {
         **_destination(route.split),
         "timeout": seconds(route.timeout or 0.0),
         "idle_timeout": seconds(route.idle_timeout),
-        "retry_policy": {
-            "retry_on": retry_on,
-            "num_retries": 3,
-            "retry_host_predicate": [
-                {
-                    "name": "envoy.retry_host_predicates.previous_hosts",
-                    "typed_config": {"@type": PREVIOUS_HOSTS},
-                }
-            ],
-            "host_selection_retry_max_attempts": 5,
-            "retry_back_off": {"base_interval": "0.010s", "max_interval": "0.250s"},
-        },
+        "retry_policy": policy,
     }
 
 
 def _destination(split: Split) -> Json:
-    weights = shares(split)
+    weights = [
+        (aggregate_name(name, split.fallback) if split.fallback not in (None, name) else name, weight)
+        for name, weight in shares(split)
+    ]
     if len(weights) == 1:
         return {"cluster": weights[0][0]}
     return {"weighted_clusters": {"clusters": [{"name": name, "weight": weight} for name, weight in weights]}}

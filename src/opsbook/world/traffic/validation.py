@@ -78,8 +78,24 @@ def _check_split(split: Split, backends: dict[str, Backend], *, where: str) -> N
             raise Invalid(f"the split names the backend {name}, which the table does not have", where=where)
         if weight < 0:
             raise Invalid(f"the weight {weight} of {name} is negative", where=where)
+    if split.fallback is not None:
+        _check_fallback(split, split.fallback, backends, where=where)
     if sum(weight for _, weight in split.weights) > MAX_WEIGHT:
         raise Invalid(f"the weights sum to more than {MAX_WEIGHT}", where=where)
+
+
+def _check_fallback(split: Split, fallback: str, backends: dict[str, Backend], *, where: str) -> None:
+    if fallback not in backends:
+        raise Invalid(f"the fallback {fallback} is a backend that the table does not have", where=where)
+    if not any(weight and name != fallback for name, weight in split.weights):
+        raise Invalid(f"the fallback {fallback} stands in for no other backend", where=where)
+    for name, weight in split.weights:
+        if weight and backends[name].protocol != backends[fallback].protocol:
+            raise Invalid(
+                f"the fallback {fallback} speaks {backends[fallback].protocol},"
+                f" but {name} {backends[name].protocol}",
+                where=where,
+            )
 
 
 def _check_name(name: str, what: str) -> None:
