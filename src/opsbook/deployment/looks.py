@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from opsbook.deployment.model import Deployment, Outcome, Phase, Placement
 
@@ -27,6 +28,23 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the analysis says now of the step that is held."""
+
+    kind: Literal["pass", "fail", "inconclusive", "error", "no_data"]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Something that may stand between a deployment and its start."""
+
+    name: str
+    status: Literal["open", "waiting", "refused"]
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """The world, just now. `elapsed` is seconds in the present phase by a clock that cannot jump."""
 
@@ -34,6 +52,8 @@ class Seen:
     elapsed: float = 0.0
     has_port: bool = True
     serving: bool = True  # the proxy serves the table of the present placement
+    verdict: Verdict | None = None  # None: nothing to judge
+    gates: tuple[Gate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +151,7 @@ def strays(deployment: Deployment, placement: Placement, seen: Seen) -> tuple[st
 
     They were taken out of the placement to be stopped, and opsbook died before it stopped them.
     """
-    known = {*placement.instances(), *deployment.instances, *deployment.backups}
+    known = {*placement.instances(), *deployment.instances, *deployment.baseline, *deployment.backups}
     return tuple(name for name in seen.looks if name not in known)
 
 

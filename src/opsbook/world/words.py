@@ -200,12 +200,24 @@ class Backend:
 class Split:
     """Which backend gets which share; weights are integers and need not sum to 100. Empty: 503 with a reason.
 
+    The order counts where a route is sticky: a client that had the first backend keeps it while its weight grows.
+
     `fallback` takes what the chosen backend cannot: the request when none of its endpoints is healthy, and the retry
     of one that may be sent again. It gets nothing while the chosen one answers, and has no fallback itself.
     """
 
     weights: tuple[tuple[str, int], ...]
     fallback: str | None = None  # a backend of the table, of the same protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """Requests that carry this header or this cookie go to `backend`, whatever the split says."""
+
+    backend: str
+    header: str | None = None
+    cookie: str | None = None
+    value: str | None = None  # None: any value but an empty one
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +229,8 @@ class Route:
     host: str | None = None
     prefix: str = "/"
     strip_prefix: bool = False
+    pins: tuple[Pin, ...] = ()  # the first that matches counts
+    sticky: str | None = None  # the name of a cookie: a client stays with the backend that answered it first
     timeout: float | None = 15.0  # of the whole response; None: no limit (streams)
     idle_timeout: float = 300.0
 
