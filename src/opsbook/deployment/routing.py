@@ -9,7 +9,6 @@ from opsbook.deployment.model import BASELINE, Group, Placement, Release
 from opsbook.deployment.workloads import health_check
 from opsbook.world.words import Address, Backend, Endpoint, Listener, Pin, Route, RouteTable, Split
 
-
 TRIAL_HEADER = "x-opsbook-trial"
 
 
