@@ -5,18 +5,36 @@ Run a bench with `python bench/NAME.py`, all of them with `make bench`. A bench 
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import math
 import os
-import shutil
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
+from opsbook.cli.client import Address, Client
 from opsbook.demo.commands import Commands, Ended
 from opsbook.demo.customers import Customers
 from opsbook.demo.stage import Stage
+from opsbook.errors import Unreachable
+from opsbook.server.state import Running
+
+_LONGEST = 120.0  # seconds that a deployment may take before the bench gives up
+
+
+def quick(description: str) -> bool:
+    """Whether only a short run was asked for: it shows that the bench works, its figures mean little.
+
+    Also prepares the environment of everything that is started: users have bytecode, so what is measured has it.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="a few rounds only")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    return bool(parser.parse_args().quick)
 
 
 @dataclass
@@ -80,12 +98,22 @@ def milliseconds(seconds: Sequence[float], share: float) -> float:
     return percentile(seconds, share) * 1000
 
 
-class Shop:
-    """The shop of the examples, deployed by opsbook on ports of its own."""
+class House:
+    """A folder with a handbook in `ops/`, and the opsbook that runs there."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
-        self.commands = Commands(stage.folder, lambda line: None)
+    def __init__(self, folder: Path, api_port: int) -> None:
+        self.folder = folder
+        self.commands = Commands(folder, lambda line: None)
+        self.api = Client(lambda: Address(socket=self.server.socket))
+        self._api_port = api_port
+
+    @property
+    def server(self) -> Running:
+        """The server. Raises Unreachable."""
+        found = Running.read(self.folder / ".opsbook")
+        if found is None:
+            raise Unreachable("opsbook does not run", where=str(self.folder))
+        return found
 
     def type(self, *words: str) -> Ended:
         """Run `opsbook ...`; ends the bench when it fails, for then there is nothing to measure."""
@@ -93,6 +121,42 @@ class Shop:
         if ended.code:
             sys.exit(f"opsbook {' '.join(words)} ended with {ended.code}:\n{ended.output}")
         return ended
+
+    def ask(self, what: str, **body: Any) -> Mapping[str, Any]:
+        """Ask the API for a change (`deployments`, `rollbacks`, ...) and wait for its end; the deployment."""
+        answer = self.api.post(f"/api/deployment/{what}", body)
+        return self.ended(answer["deployments"][0]["id"])
+
+    def ended(self, name: str) -> Mapping[str, Any]:
+        """Wait for the end of a deployment; ends the bench when it did not succeed."""
+        deadline = time.monotonic() + _LONGEST
+        while True:
+            found: Mapping[str, Any] = self.api.get(f"/api/deployment/deployments/{name}")
+            if found["finished_at"] is not None or time.monotonic() > deadline:
+                break
+            time.sleep(0.01)
+        if found["outcome"] != "succeeded":
+            sys.exit(
+                f"{name} of {found['service']} is {found['outcome'] or found['phase']}: {found['reason']}"
+            )
+        return found
+
+    @contextlib.contextmanager
+    def up(self) -> Iterator[None]:
+        """opsbook runs as long as the block lasts; nothing of it runs afterwards."""
+        try:
+            self.type("up", "--detach", "--port", str(self._api_port))
+            yield
+        finally:
+            self.commands.run("down", "--services")
+
+
+class Shop(House):
+    """The shop of the examples, deployed by opsbook on ports of its own."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage.folder, stage.api_port)
+        self.stage = stage
 
     def new_version(self, service: str, version: str) -> str:
         """Change the source of `service`; returns `version`."""
@@ -118,18 +182,8 @@ def running_shop(*services: str) -> Iterator[Shop]:
     stage = Stage()
     shop = Shop(stage)
     try:
-        shop.type("up", "--detach", "--port", str(stage.api_port))
-        shop.type("deploy", *(services or ("api", "ledger", "web", "worker")), "--to", "local")
-        yield shop
+        with shop.up():
+            shop.type("deploy", *(services or ("api", "ledger", "web", "worker")), "--to", "local")
+            yield shop
     finally:
-        shop.commands.run("down", "--services")
         stage.remove()
-
-
-def kubernetes() -> str:
-    """Why the peer `kubectl` cannot be measured here; empty when it can."""
-    if shutil.which("kubectl") is None:
-        return "kubectl is not installed"
-    if not os.environ.get("KUBECONFIG"):
-        return "KUBECONFIG is not set"
-    return ""

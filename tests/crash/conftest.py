@@ -36,4 +36,5 @@ def workshop() -> Iterator[Workshop]:
     try:
         yield made.open()
     finally:
+        made.traffic.stop()  # its idle connections would have the instances wait for their grace
         made.end()

@@ -151,10 +151,11 @@ class House:
 
     # --- the verbs
 
-    def deploy(self, version: str, strategy: str = "switch") -> str:
+    def deploy(self, version: str, strategy: str = "switch", *, when_busy: str | None = None) -> str:
         """Ask for `version`, which has content of its own; returns the deployment's id. opsbook may die of it."""
         self._write("web/note.txt", version)
         body = {"services": ["web"], "environment": "local", "version": version, "strategy": strategy}
+        body |= {"when_busy": when_busy} if when_busy else {}
         return str(self.api.post("/api/deployment/deployments", body)["deployments"][0]["id"])
 
     def deployed(self, version: str, strategy: str = "switch") -> dict[str, Any]:

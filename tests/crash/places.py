@@ -31,7 +31,7 @@ PLACES = {
         *_phase("ready", *ENTER),
         *_phase("shifting", *REROUTE, *START, *STOP, *ENTER),
         *END,
-        *_phase("draining", *FINISH),
+        *_phase("draining", *REROUTE, *FINISH),
     ),
     "recreate": (
         *BEGIN,
@@ -62,3 +62,22 @@ CHOSEN = {
     ),
 }  # fmt: skip
 """Those that can differ in what is left behind; with OPSBOOK_CRASH_ALL=1 all are tried."""
+
+BACK = _phase("aborting", "start-journaled", "start-one", *REROUTE, *STOP, "finish-before", "finish-after")
+WAY_BACK = {
+    "switch": tuple(place for place in BACK if "start" not in place),
+    "roll": tuple(place for place in BACK if "start" not in place),
+    "recreate": BACK,
+}
+"""A version that always ends at once is taken back: the places on the way back. Before traffic has moved only recreate
+has to start anything."""
+
+CHOSEN_BACK = {
+    "switch": ("aborting:entered", "aborting:stop-forgotten"),
+    "recreate": (
+        "aborting:start-one",
+        "aborting:reroute-journaled",
+        "aborting:stop-before",
+        "aborting:finish-after",
+    ),
+}

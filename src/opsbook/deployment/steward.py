@@ -130,16 +130,21 @@ class Steward:
             placement = self._present(placement)
             if placement.previous != previous:
                 return
-            names = {member.instance for member in placement.members(previous.release)}
-            # It stays the previous release until all is done, so that after a crash all is done again.
+            # It stays the previous release until all is done, so that after a crash all is done again; and who belongs
+            # to it is asked of the runtime, because the placement may have forgotten them already.
+            names = {
+                instance.id
+                for instance in self._site.runtime.instances(placement.environment, placement.service)
+                if instance.release == previous.release
+            }
             self._change(placement, taking_out(placement, names))
             self._router.apply()
             self._site.boundary("warm:drained")
             self._site.clock.sleep(DRAIN_SETTLE)
-            side_by_side([partial(self._site.runtime.stop, name) for name in names])
-            self._site.boundary("warm:stopped")
             self._router.forget(names, self._present(placement), lease)
             self._site.boundary("warm:forgotten")
+            side_by_side([partial(self._site.runtime.stop, name) for name in names])
+            self._site.boundary("warm:stopped")
             remaining = self._present(placement)
             self._site.journal.append(
                 "placement.warm_ended",
