@@ -311,6 +311,10 @@ class Deployment(Document):
     backups: tuple[str, ...] = ()  # started on the way back, in place of ones already stopped
     before: Placement  # what to go back to
     phase: Phase = Phase.PENDING
+    source_release: str = (
+        ""  # promoted from another environment: ENV/SERVICE/RELEASE, whose sealed source it takes
+    )
+    incident: str = ""  # the open incident it is for
     trial_token: str = ""  # nobody can guess it
     step: int = 0
     allowed_step: int = -1  # a person let it go on beyond this step although the analysis did not

@@ -41,8 +41,14 @@ def decide(deployment: Deployment, placement: Placement, seen: Seen) -> Action:
         return trouble
     match deployment.phase:
         case Phase.PENDING:
-            return Enter(Phase.GATED, "no gate is in the way")
+            return Enter(Phase.GATED, "prepared; what the gates say comes next")
         case Phase.GATED:
+            if barred := next((gate for gate in seen.gates if gate.status == "refused"), None):
+                return Finish(
+                    Phase.FAILED, Outcome.FAILED, f"refused by the gate {barred.name}: {barred.detail}"
+                )
+            if closed := [gate for gate in seen.gates if gate.status == "waiting"]:
+                return Wait("; ".join(gate.detail for gate in closed))
             return Enter(
                 Phase.STARTING, f"starting {count(len(deployment.instances))} of {deployment.version}"
             )
@@ -84,5 +90,10 @@ def find_trouble(deployment: Deployment, placement: Placement, seen: Seen) -> Ac
 
 def can_return(deployment: Deployment, placement: Placement, seen: Seen) -> bool:
     """Whether enough of the old release still runs to take the requests back after promotion."""
-    old = [name for name in others(deployment, placement) if up(seen, name)]
+    releases = placement.instances()
+    old = [
+        name
+        for name in others(deployment, placement)
+        if up(seen, name) and releases[name] == deployment.before.release
+    ]
     return bool(deployment.before.release) and len(old) >= max(1, deployment.before.replicas)

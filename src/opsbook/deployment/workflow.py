@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from opsbook.deployment.evidence import Evidence
 from opsbook.deployment.looking import Lookout
 from opsbook.deployment.looks import Action, Enter, Finish, Promote, Reroute, Start, Stop, Wait
 from opsbook.deployment.model import Deployment, Hold, Outcome, Phase, Placement, Transition, Watch
@@ -18,12 +20,14 @@ from opsbook.deployment.plan import decide
 from opsbook.deployment.preparing import prepare
 from opsbook.deployment.records import deployment_key, placement_key
 from opsbook.deployment.router import Router
+from opsbook.deployment.routing import TRIAL_HEADER
 from opsbook.deployment.side_by_side import side_by_side
 from opsbook.deployment.site import Site
 from opsbook.deployment.turns import LostTurn, Turn, Turns
 from opsbook.deployment.workloads import workload
 from opsbook.errors import OpsbookError
 from opsbook.journal.durable import Interrupted
+from opsbook.world.words import Address
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
 ACTOR = "opsbook"
@@ -32,12 +36,14 @@ ACTOR = "opsbook"
 class Workflow:
     """Brings deployments to their end, one thread for each that is under way."""
 
-    def __init__(self, site: Site, router: Router, stopping: threading.Event) -> None:
+    def __init__(self, site: Site, router: Router, gatekeeper: Gatekeeper, stopping: threading.Event) -> None:
         self._site = site
         self._router = router
         self._stopping = stopping
         self._turns = Turns(site)
         self._lookouts: dict[str, Lookout] = {}
+        self._gatekeeper = gatekeeper
+        self.evidence = Evidence(site)
         self.waiting: dict[str, str] = {}  # deployment id to what it waits for, for people
 
     def run(self, name: str) -> str:
@@ -55,6 +61,8 @@ class Workflow:
                 self._pause_after_error()
         self.waiting.pop(name, None)
         self._lookouts.pop(name, None)
+        self.evidence.forget(name)
+        self._site.synthetic.stop(name)
         return str(self._deployment(name).outcome)
 
     def _advance(self, name: str) -> str:
@@ -80,7 +88,13 @@ class Workflow:
             self._check_still_running()
             placement = self._placement(deployment)
             serving = self._router.serves_present()
-            action = decide(deployment, placement, lookout.look(deployment, placement, serving=serving))
+            seen = lookout.look(deployment, placement, serving=serving)
+            seen = replace(
+                seen,
+                verdict=self.evidence.look(deployment, placement),
+                gates=self._gatekeeper.look(deployment) if started_in is Phase.GATED else (),
+            )
+            action = decide(deployment, placement, seen)
             self.waiting[name] = action.waiting_for if isinstance(action, Wait) else ""
             turn.check()
             try:
@@ -145,10 +159,29 @@ class Workflow:
             tail = self._site.runtime.log_tail(action.culprit)
             deployment = deployment.but(log_tail=tail)
             evidence = {"instance": action.culprit, "log": list(tail[-10:])}
+        if deployment.phase is Phase.ANALYSING:
+            evidence |= self.evidence.last(deployment.id)
         if action.phase is Phase.ABORTING:
             deployment = deployment.but(reason=action.message)
+        self._probe(deployment.but(phase=action.phase))
         self._record(
             deployment.but(phase=action.phase, step=action.step), action.phase, action.message, turn, evidence
+        )
+
+    def _probe(self, deployment: Deployment) -> None:
+        """Synthetic requests reach a canary exactly while it is judged."""
+        load, entry = deployment.strategy.probe_load, self._placement(deployment).entry
+        if load is None or entry is None or entry.kind != "http" or deployment.phase is not Phase.ANALYSING:
+            self._site.synthetic.stop(deployment.id)
+            return
+        prefix = entry.path.rstrip("/")
+        self._site.synthetic.start(
+            deployment.id,
+            Address(entry.address, entry.port),
+            entry.host or entry.address,
+            prefix + load.path,
+            load.rate,
+            {TRIAL_HEADER: deployment.trial_token},
         )
 
     def _start(self, deployment: Deployment, action: Start, turn: Turn) -> None:
