@@ -8,6 +8,7 @@ from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from opsbook.book.document import Document, Loc, Node
@@ -24,7 +25,7 @@ def validate(document: Document, model: type[M]) -> tuple[M | None, list[Problem
     """The model that `document` describes, or None and why not."""
     if not isinstance(document.data, dict):
         message = f"expected a mapping (key: value), got {found(document.root)}"
-        return None, [document.problem((), message, f"begin with {next(iter(model.model_fields))}: ...")]
+        return None, [document.problem((), message, f"begin with {next(iter(_fields(model)))}: ...")]
     try:
         return model.model_validate(document.data), []
     except ValidationError as error:
@@ -148,13 +149,18 @@ def _as_list(value: Any) -> str:
 def _keys_at(model: type[BaseModel], loc: Loc) -> tuple[str, ...]:
     """The keys that the model at `loc` below `model` knows."""
     part = next(_models(next(_inner_at(model, loc), None)), None)
-    return tuple(part.model_fields) if part else ()
+    return tuple(_fields(part)) if part else ()
+
+
+def _fields(part: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a model by the keys that people write."""
+    return {field.alias or name: field for name, field in part.model_fields.items()}
 
 
 def _missing(model: type[BaseModel], loc: Loc) -> tuple[str, str]:
     """What is not there, and what to write."""
     part = next(_models(next(_inner_at(model, loc[:-1]), None)), None)
-    field = part.model_fields.get(str(loc[-1])) if part else None
+    field = _fields(part).get(str(loc[-1])) if part else None
     if field is None:
         return "is missing", ""
     told = (field.description or "").partition(".")[0]
@@ -174,7 +180,7 @@ def _inner(annotation: Any, item: str | int) -> Iterator[Any]:
     """What stands at key or index `item` of a value of this annotation."""
     part = next(_models(annotation), None)
     if part is not None:
-        field = part.model_fields.get(str(item))
+        field = _fields(part).get(str(item))
         if field is not None:
             yield field.annotation
         return
