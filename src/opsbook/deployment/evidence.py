@@ -11,10 +11,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from opsbook.deployment.analysis import AnalysisState, Counts, Judgement, Reading, Rule, Settings, judge
+from opsbook.deployment.analysis import AnalysisState, Counts, Judgement, Reading, Settings, judge
 from opsbook.deployment.forward import baseline_of
 from opsbook.deployment.looks import Verdict
-from opsbook.deployment.model import Deployment, Phase, Placement
+from opsbook.deployment.model import Deployment, Phase, Placement, Rule
 from opsbook.deployment.site import Site
 from opsbook.errors import NotFound
 from opsbook.world.words import RequestCounts
@@ -49,7 +49,7 @@ class Evidence:
 
         It is judged at most twice a second: there is nothing new between two scrapes.
         """
-        rules = rules_of(deployment)
+        rules = deployment.strategy.analysis
         if not rules or deployment.phase is not Phase.ANALYSING:
             return None
         now = self._site.clock.monotonic()
@@ -57,8 +57,9 @@ class Evidence:
         if now - window.looked >= LOOK_SECONDS:
             window.looked = now
             before = window.judgement
-            reading = self._reading(deployment, now - window.since)
-            window.state, window.judgement = judge(window.state, rules, reading, settings_of(deployment))
+            reading, bounds_ms = self._reading(deployment, now - window.since)
+            settings = Settings(min_samples=deployment.strategy.min_samples, bounds_ms=bounds_ms)
+            window.state, window.judgement = judge(window.state, rules, reading, settings)
             self._keep(
                 deployment, reading, window.judgement, changed=_verdict(before) != window.judgement.verdict
             )
@@ -102,29 +103,25 @@ class Evidence:
     def _compared(self, deployment: Deployment) -> str:
         return baseline_of(deployment) if deployment.baseline else deployment.before.release
 
-    def _reading(self, deployment: Deployment, seconds: float) -> Reading:
+    def _reading(self, deployment: Deployment, seconds: float) -> tuple[Reading, tuple[float, ...]]:
         place = (deployment.environment, deployment.service)
         canary = self._site.telemetry.counts(*place, deployment.release, seconds)
         stable = self._site.telemetry.counts(*place, self._compared(deployment), seconds)
-        metrics: dict[str, float | None] = {}
-        for rule in deployment.strategy.analysis:
-            if rule.compare is None:
-                for side, release in (("canary", deployment.release), ("stable", self._compared(deployment))):
-                    metrics[f"{side}:{rule.metric}"] = self._named(
-                        deployment, rule.metric, release, rule.window
-                    )
-        return Reading(
+        thresholds = [rule for rule in deployment.strategy.analysis if rule.compare is None]
+        compared = self._compared(deployment)
+        reading = Reading(
             at=self._site.clock.now(),
-            canary=_counts(canary),
-            stable=_counts(stable),
-            metrics=metrics,
-            bounds_ms=canary.bounds_ms if canary is not None else (),
+            canary=_counts(canary) or Counts(0, 0),
+            stable=_counts(stable) or Counts(0, 0),
+            metrics={rule.name: self._named(deployment, rule, deployment.release) for rule in thresholds},
+            stable_metrics={rule.name: self._named(deployment, rule, compared) for rule in thresholds},
         )
+        return reading, canary.bounds_ms if canary is not None else ()
 
-    def _named(self, deployment: Deployment, metric: str, release: str, window: float) -> float | None:
+    def _named(self, deployment: Deployment, rule: Rule, release: str) -> float | None:
         labels = {"environment": deployment.environment, "service": deployment.service, "release": release}
         try:
-            sample = self._site.telemetry.named(metric, labels, window=window)
+            sample = self._site.telemetry.named(rule.metric, labels, window=rule.window)
         except NotFound:
             return None
         return sample.value if sample is not None else None
@@ -154,28 +151,17 @@ def points_key(name: str) -> str:
 
 def point(reading: Reading, judgement: Judgement, step: int) -> dict[str, Any]:
     """One point of the chart."""
+    bounds = judgement.bounds
     return {
         "at": reading.at,
         "step": step,
         "canary": _side(reading.canary),
         "stable": _side(reading.stable),
-        "difference": judgement.bounds.difference,
-        "lower": judgement.bounds.lower,
-        "upper": judgement.bounds.upper,
+        "difference": bounds.difference if bounds is not None else None,
+        "lower": bounds.lower if bounds is not None else None,
+        "upper": bounds.upper if bounds is not None else None,
         "verdict": judgement.verdict,
     }
-
-
-def rules_of(deployment: Deployment) -> tuple[Rule, ...]:
-    """The strategy's rules in the words of the analysis."""
-    return tuple(
-        Rule(metric=rule.metric, max=rule.max, min=rule.min, compare=rule.compare, limit=rule.limit)
-        for rule in deployment.strategy.analysis
-    )
-
-
-def settings_of(deployment: Deployment) -> Settings:
-    return Settings(min_samples=deployment.strategy.min_samples)
 
 
 def _counts(counts: RequestCounts | None) -> Counts | None:
