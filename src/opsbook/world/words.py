@@ -210,9 +210,16 @@ class Split:
     fallback: str | None = None  # a backend of the table, of the same protocol
 
 
+TRIAL_HEADER = "x-opsbook-trial"
+"""The header of a pin that is opsbook's own; the proxy never passes it on. Others it does."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """Requests that carry this header or this cookie go to `backend`, whatever the split says."""
+    """Requests that carry this header or this cookie go to `backend`, whatever the split says.
+
+    Where nothing of `backend` is healthy they find the split's fallback, as others do.
+    """
 
     backend: str
     header: str | None = None
@@ -403,6 +410,20 @@ class Sample:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class RequestCounts:
+    """What a release answered in a stretch of time."""
+
+    requests: int
+    errors: int  # of them, answered with a status of 500 or more
+    latency: tuple[
+        int, ...
+    ] = ()  # requests by response time, one number a bucket, the last one beyond all bounds
+    bounds_ms: tuple[
+        float, ...
+    ] = ()  # the upper bounds of all buckets but the last; empty as long as `latency` is
+
+
 class Telemetry(Protocol):
     """The hot metrics store and what fills it."""
 
@@ -420,6 +441,21 @@ class Telemetry(Protocol):
 
         Raises:
             NotFound: no such named metric; the hint lists them.
+        """
+
+    def moment(self) -> float:
+        """Now, on the clock that samples are stamped with: UTC epoch seconds that never go back."""
+
+    def counts(
+        self, environment: str, service: str, release: str, window: float, *, since: float | None = None
+    ) -> RequestCounts | None:
+        """What `release` answered in the last `window` seconds; with `since`, an earlier `moment`, from just then.
+
+        With the same `since` the counts never go back; the beginning of a window that is told by its length depends
+        on when exactly one asks.
+
+        Returns:
+            None when nothing was measured: no request ever, fewer than two scrapes, or the proxy unknown.
         """
 
     def close(self) -> None: ...
