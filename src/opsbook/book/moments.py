@@ -56,7 +56,7 @@ def _local_time(value: Any) -> datetime:
             pass
     hint = (
         "the place is said by timezone"
-        if isinstance(value, str) and re.search(r"[0-9](Z|[+-]\d\d)", value)
+        if isinstance(value, str) and re.search(r"[T ].*(Z|[+-]\d\d)", value)
         else ""
     )
     return expected(LOCAL_TIME, hint)

@@ -170,14 +170,12 @@ def _checklist(draft: Draft) -> Iterator[Problem]:
     for item in checklist.items:
         for placeholder in placeholders(item.request.url) if item.request else ():
             service = draft.services.get(placeholder.name)
-            message = f'no service is called "{placeholder.name}"'
-            if placeholder.name in draft.service_names:
-                if service is None or service.run.port in HTTP_PORTS:
-                    continue
-                message = f"{placeholder.name} does not speak HTTP"
-            yield Problem(
-                CHECKLIST, item.line, "", message, did_you_mean(placeholder.name, draft.service_names)
-            )
+            if placeholder.name not in draft.service_names:
+                hint = did_you_mean(placeholder.name, draft.service_names)
+                message = f'no service is called "{placeholder.name}"'
+                yield Problem(CHECKLIST, item.line, "", message, hint)
+            elif service is not None and service.run.port not in HTTP_PORTS:
+                yield Problem(CHECKLIST, item.line, "", f"{placeholder.name} does not speak HTTP")
 
 
 def _roles(draft: Draft) -> Iterator[Problem]:

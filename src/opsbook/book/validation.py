@@ -93,7 +93,7 @@ _SIMPLE = {
     **dict.fromkeys(("mapping_type", "dict_type", "model_type"), "a mapping (key: value)"),
     "greater_than_equal": "at least {ge}",
     "less_than_equal": "at most {le}",
-    "greater_than": "more than {gt:g}",
+    "greater_than": "more than {gt}",
     "too_short": "at least one entry",
     "string_too_short": "some text",
 }  # pydantic's kinds of errors in our words
@@ -102,7 +102,8 @@ _SIMPLE = {
 def _expectation(kind: str, context: Mapping[str, Any], value: Any, node: Node | None) -> tuple[str, str]:
     """What was expected, and the way out."""
     if kind in _SIMPLE:
-        return _SIMPLE[kind].format_map(context), _as_number(value) if "number" in _SIMPLE[kind] else ""
+        limits = {key: f"{value:g}" if isinstance(value, float) else value for key, value in context.items()}
+        return _SIMPLE[kind].format_map(limits), _as_number(value) if "number" in _SIMPLE[kind] else ""
     match kind:
         case "expected":
             return str(context["what"]), str(context["hint"]) or _unquoted_placeholder(node)
