@@ -24,7 +24,7 @@ STICKY_TOTAL = 1_000_000
 """What the weights of a sticky split are scaled to: were their sum to change, a client would get another number."""
 
 # An id that somebody else chose is echoed only if it can do nothing in a cookie.
-REQUEST_ID = {"name": "x-request-id", "string_match": {"safe_regex": {"regex": "[0-9A-Za-z-]{16,64}"}}}
+REQUEST_ID = {"name": "x-request-id", "string_match": {"safe_regex": {"regex": "[0-9A-Za-z-]+"}}}
 ANY_VALUE = {"safe_regex": {"regex": ".+"}}
 
 

@@ -143,6 +143,7 @@ class _Stream:
             if left < 0 or self._clock.monotonic() > deadline:
                 self._connection.close()
                 return
+        response.close()  # read1 does not notice by itself that an answer is whole; the connection stays
 
 
 def _check(order: _Order) -> None:
