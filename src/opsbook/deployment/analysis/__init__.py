@@ -1,7 +1,6 @@
 """The judge of canaries: pure decisions over counts of requests. `judge` is called at every look."""
 
 from opsbook.deployment.analysis.judge import judge, replay
-from opsbook.deployment.analysis.state import AnalysisState
 from opsbook.deployment.analysis.model import (
     Bounds,
     Counts,
@@ -11,6 +10,7 @@ from opsbook.deployment.analysis.model import (
     RuleJudgement,
     Settings,
 )
+from opsbook.deployment.analysis.state import AnalysisState
 
 __all__ = [
     "AnalysisState",

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from opsbook.deployment.analysis import betting, figures
-from opsbook.deployment.analysis.state import Evidence
-from opsbook.deployment.analysis.trial import Trial, quantile_of, trials
 from opsbook.deployment.analysis.model import Counts, Reading, Rule, RuleJudgement, Settings, VerdictKind
+from opsbook.deployment.analysis.state import Evidence, Tally
+from opsbook.deployment.analysis.tolerance import errors_matter, times_matter
+from opsbook.deployment.analysis.trial import Trial, quantile_of, trials
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +42,33 @@ def compare(rule: Rule, case: Case) -> RuleJudgement:
         return _word(rule, "error", f"{rule.metric} cannot be compared with stable")
     if missing := _missing(rule, case.reading.canary, stable, case.settings):
         return missing
-    value, base = _value(rule, case.reading.canary, case.settings), _value(rule, stable, case.settings)
+    ours, theirs = _answered(trial, case, stable)
+    value, base = _value(rule, ours, case.settings), _value(rule, theirs, case.settings)
     odds = case.odds(trial)
     verdict: VerdictKind = "pass"
-    if _minds(rule, value, base, case.settings):
+    if _matters(rule, ours, theirs, case.settings):
         verdict = _weigh(odds, case)
+    requests = case.reading.canary.requests
     detail = (
-        f"{_what(rule)} {figures.measured(rule.metric, value)} of {case.reading.canary.requests:,.0f} requests "
-        f"against {figures.measured(rule.metric, base)} of {stable.requests:,.0f} of stable: "
+        f"{_what(rule)} {figures.measured(rule.metric, value)} of "
+        f"{'' if sum(ours) >= requests else 'the last '}{sum(ours):,.0f} requests "
+        f"against {figures.measured(rule.metric, base)} of {sum(theirs):,.0f} of stable: "
         f"evidence {figures.odds(odds)}, limit {figures.odds(case.limit)}"
     )
     if verdict == "inconclusive":
         detail += "; it looks worse, more requests must show"
-    return RuleJudgement(rule.name, verdict, value, base, _samples(case), odds, detail)
+    return RuleJudgement(rule.name, verdict, value, base, int(requests), odds, detail)
+
+
+def _answered(trial: Trial, case: Case, stable: Counts) -> tuple[Tally, Tally]:
+    """By category, what to look at for the size of the difference: since the evidence rises, or else all.
+
+    A canary that turns bad after a good hour must not be excused by that hour.
+    """
+    evidence = case.evidence.get(trial.name)
+    if evidence is not None and evidence.present > 0:
+        return evidence.lately()
+    return trial.sort(case.reading.canary), trial.sort(stable)
 
 
 def _weigh(odds: float, case: Case) -> VerdictKind:
@@ -72,26 +87,23 @@ def _missing(rule: Rule, canary: Counts, stable: Counts, settings: Settings) -> 
     return None
 
 
-def _value(rule: Rule, counts: Counts, settings: Settings) -> float:
+def _value(rule: Rule, answered: Tally, settings: Settings) -> float:
     at = quantile_of(rule.metric)
     if at is not None:
-        return figures.quantile(counts.latency, settings.bounds_ms, at)
-    errors = figures.share(counts.errors, counts.requests)
+        return figures.quantile(answered, settings.bounds_ms, at)
+    errors = figures.share(answered[1], sum(answered))
     return 1 - errors if rule.metric == "availability" else errors
 
 
-def _minds(rule: Rule, value: float, base: float, settings: Settings) -> bool:
-    if quantile_of(rule.metric) is not None:
-        return value > base * (1 + settings.relative_tolerance)
-    return abs(value - base) > settings.error_tolerance and (value < base) == (rule.metric == "availability")
+def _matters(rule: Rule, canary: Tally, stable: Tally, settings: Settings) -> bool:
+    at = quantile_of(rule.metric)
+    return (
+        errors_matter(canary, stable, settings) if at is None else times_matter(canary, stable, at, settings)
+    )
 
 
 def _what(rule: Rule) -> str:
     return "errors" if rule.metric == "error_rate" else rule.metric.removeprefix("response_time_")
-
-
-def _samples(case: Case) -> int:
-    return int(case.reading.canary.requests)
 
 
 def _word(rule: Rule, verdict: VerdictKind, detail: str) -> RuleJudgement:

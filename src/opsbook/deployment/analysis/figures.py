@@ -22,6 +22,17 @@ def quantile(buckets: Sequence[float], bounds_ms: Sequence[float], at: float) ->
     return floor / 1000
 
 
+def slower(buckets: Sequence[float], bounds_ms: Sequence[float], seconds: float) -> float:
+    """How many requests took longer than `seconds`, linear within a bucket; of the one without an end none."""
+    within, floor = 0.0, 0.0
+    for count, bound in zip(buckets, bounds_ms, strict=False):
+        if seconds * 1000 < bound:
+            within += count * max(0.0, seconds * 1000 - floor) / (bound - floor)
+            return sum(buckets) - within
+        within, floor = within + count, bound
+    return 0.0
+
+
 def percent(ratio: float) -> str:
     value = 100 * ratio
     return f"{value:.1f} %" if value >= 1 or value == 0 else f"{value:.2g} %"

@@ -11,9 +11,6 @@ from opsbook.deployment.analysis import figures
 from opsbook.deployment.analysis.comparison import Case, compare
 from opsbook.deployment.analysis.confidence import difference_bounds
 from opsbook.deployment.analysis.limits import keep_limit
-from opsbook.deployment.analysis.soundness import doubts, seen
-from opsbook.deployment.analysis.state import AnalysisState, Evidence
-from opsbook.deployment.analysis.trial import all_trials
 from opsbook.deployment.analysis.model import (
     Bounds,
     Judgement,
@@ -23,6 +20,9 @@ from opsbook.deployment.analysis.model import (
     Settings,
     VerdictKind,
 )
+from opsbook.deployment.analysis.soundness import doubts, seen
+from opsbook.deployment.analysis.state import AnalysisState, Evidence
+from opsbook.deployment.analysis.trial import all_trials
 
 
 def judge(

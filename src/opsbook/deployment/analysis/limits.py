@@ -11,9 +11,9 @@ from dataclasses import replace
 
 from opsbook.deployment.analysis import figures
 from opsbook.deployment.analysis.comparison import Case, compare
+from opsbook.deployment.analysis.model import Rule, RuleJudgement, VerdictKind
 from opsbook.deployment.analysis.soundness import readable
 from opsbook.deployment.analysis.trial import is_of_errors, quantile_of, trials
-from opsbook.deployment.analysis.model import Rule, RuleJudgement, VerdictKind
 
 _OF_ALL = {"throughput", "request_count", "error_count", "active_requests"}
 """Levels that grow with the share of requests that a release gets."""

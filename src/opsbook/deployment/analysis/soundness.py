@@ -6,8 +6,8 @@ import math
 from numbers import Real
 from typing import Any
 
-from opsbook.deployment.analysis.state import AnalysisState, Seen
 from opsbook.deployment.analysis.model import Counts, Reading, Settings
+from opsbook.deployment.analysis.state import AnalysisState, Seen
 
 
 def doubts(state: AnalysisState, reading: Reading, settings: Settings) -> str:

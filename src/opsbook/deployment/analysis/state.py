@@ -22,9 +22,22 @@ class Evidence(_Document):
     canary: Tally
     stable: Tally
     learnt: Tally  # all of stable's requests of closed blocks, also those before the counting began anew
+    even_canary: Tally  # what had been answered when the evidence was last not above 1:1
+    even_stable: Tally
     blocks: int = Field(0, ge=0)
     present: float = 0.0  # the logarithm of the whole capital
     strongest: float = 0.0  # the highest it ever was
+
+    def lately(self) -> tuple[Tally, Tally]:
+        """What canary and stable have answered since the evidence began to rise; all zero when it has not."""
+        return _less(self.canary, self.even_canary), _less(self.stable, self.even_stable)
+
+    def counting_anew(self) -> Self:
+        """As if nothing had been answered, without losing what was answered lately."""
+        ours, theirs = self.lately()
+        zeros = {"canary": _less(self.canary, self.canary), "stable": _less(self.stable, self.stable)}
+        even = {"even_canary": _less(zeros["canary"], ours), "even_stable": _less(zeros["stable"], theirs)}
+        return self.model_copy(update=zeros | even)
 
 
 class Seen(_Document):
@@ -50,10 +63,7 @@ class AnalysisState(_Document):
 
         So one budget of false alarms covers all steps of a deployment.
         """
-        kept = {
-            name: found.model_copy(update={"canary": _zeros(found.canary), "stable": _zeros(found.stable)})
-            for name, found in self.evidence.items()
-        }
+        kept = {name: found.counting_anew() for name, found in self.evidence.items()}
         return self.model_copy(update={"canary": Seen(), "stable": Seen(), "grew_at": None, "evidence": kept})
 
     def to_json(self) -> dict[str, Any]:
@@ -76,5 +86,5 @@ class AnalysisState(_Document):
             ) from problem
 
 
-def _zeros(counts: Tally) -> Tally:
-    return (0.0,) * len(counts)
+def _less(counts: Tally, others: Tally) -> Tally:
+    return tuple(count - other for count, other in zip(counts, others, strict=True))

@@ -10,8 +10,8 @@ from functools import cached_property
 import numpy as np
 
 from opsbook.deployment.analysis import betting
-from opsbook.deployment.analysis.state import Evidence, Tally
 from opsbook.deployment.analysis.model import Counts, Rule, Settings
+from opsbook.deployment.analysis.state import Evidence, Tally
 
 _RESPONSE_TIME = re.compile(r"response_time_p(\d{1,2})")
 
@@ -45,8 +45,8 @@ class Trial:
 
     def advance(self, before: Evidence | None, canary: Counts, stable: Counts | None) -> Evidence | None:
         """The evidence after this look, when it brought a block; None while there has never been anything to sort."""
-        ours = self._sort(canary)
-        theirs = self._sort(stable) if stable is not None and self.limit is None else ()
+        ours = self.sort(canary)
+        theirs = self.sort(stable) if stable is not None and self.limit is None else ()
         if not ours or (self.limit is None and not theirs):
             return before
         kept = before or self._begin(len(ours), len(theirs))
@@ -55,10 +55,13 @@ class Trial:
             return kept
         capital = self._bet(kept, canary_block, stable_block)
         present = float(betting.wealth(capital))
+        rising = present > 0
         return Evidence(
             capital=tuple(capital.tolist()),
             canary=ours,
             stable=theirs,
+            even_canary=kept.even_canary if rising else ours,
+            even_stable=kept.even_stable if rising else theirs,
             learnt=tuple((np.array(kept.learnt) + stable_block).tolist()),
             blocks=kept.blocks + 1,
             present=present,
@@ -82,15 +85,17 @@ class Trial:
         kinds = len(betting.ERROR_GAINS)
         if self.limit is None and self.quantile is not None:
             kinds = betting.LATENCY_BETTORS
-        nothing = (0.0,) * theirs
+        mine, nothing = (0.0,) * ours, (0.0,) * theirs
         return Evidence(
             capital=tuple(betting.bettors(kinds).tolist()),
-            canary=(0.0,) * ours,
+            canary=mine,
             stable=nothing,
             learnt=nothing,
+            even_canary=mine,
+            even_stable=nothing,
         )
 
-    def _sort(self, counts: Counts) -> Tally:
+    def sort(self, counts: Counts) -> Tally:
         """The number of requests in each category, better ones first; empty when they cannot be told."""
         if self.quantile is None:
             return (float(counts.requests - counts.errors), float(counts.errors))
