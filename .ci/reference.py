@@ -22,12 +22,22 @@ def pages() -> dict[str, str]:
     for module in pkgutil.walk_packages(opsbook.__path__, "opsbook."):
         if "__main__" not in module.name:
             importlib.import_module(module.name)  # rooms register their kinds of events when imported
-    return {"cli.md": command_line(cli), "handbook.md": handbook(), "journal.md": journal(), "metrics.md": metrics()}
+    return {
+        "cli.md": command_line(cli),
+        "handbook.md": handbook(),
+        "journal.md": journal(),
+        "metrics.md": metrics(),
+    }
 
 
 def metrics() -> str:
     """The named metrics as a page."""
-    lines = ["# Named metrics", "", "| name | unit | what it says | how it is computed |", "|---|---|---|---|"]
+    lines = [
+        "# Named metrics",
+        "",
+        "| name | unit | what it says | how it is computed |",
+        "|---|---|---|---|",
+    ]
     for metric in NAMED.values():
         cells = (f"`{metric.name}`", metric.unit, metric.description, metric.computed)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")

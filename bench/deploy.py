@@ -70,7 +70,7 @@ def by_command_line(shop: Shop, version: str) -> float:
 
 def main() -> int:
     """Print all figures."""
-    rounds = 2 if quick(__doc__) else 10
+    rounds = 1 if quick(__doc__) else 10
     bench = Bench("deploy")
     with running_shop("api", "web") as shop:
         start_by_hand(shop)  # the first one reads the files from the disk

@@ -95,7 +95,7 @@ def rollbacks(
 
 def main() -> int:
     """Print all figures."""
-    rounds = 2 if quick(__doc__) else 20
+    rounds = 1 if quick(__doc__) else 20
     bench = Bench("rollback")
     with running_shop("api", "web") as shop, asking(shop) as customers:
         for number, (what, back) in enumerate((("API", by_api), ("command line", by_command_line)), 2):

@@ -97,3 +97,9 @@ def postgresql_database(postgresql_server: str) -> Iterator[str]:
     yield sqlalchemy.make_url(postgresql_server).set(database=name).render_as_string(hide_password=False)
     with psycopg.connect(postgresql_server, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+# A shell starts what it puts in the background with SIGINT ignored, and children inherit that; the tests of Ctrl-C
+# are about what it does where a person can press it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -22,10 +22,10 @@ from opsbook.errors import OpsbookError
 
 STRATEGIES = """
 strategies:
-  switch: {type: blue-green, keep_previous: 0s, drain_timeout: 5s, watch: 0s}
-  warm: {type: blue-green, keep_previous: 2s, drain_timeout: 5s, watch: 0s}
-  roll: {type: rolling, drain_timeout: 5s, watch: 0s}
-  recreate: {type: recreate, drain_timeout: 5s, watch: 0s}
+  switch: {type: blue-green, keep_previous: 0s, drain_timeout: 5s, watch: 0s, crash_loop: {restarts: 2, within: 60s}}
+  warm: {type: blue-green, keep_previous: 2s, drain_timeout: 5s, watch: 0s, crash_loop: {restarts: 2, within: 60s}}
+  roll: {type: rolling, drain_timeout: 5s, watch: 0s, crash_loop: {restarts: 2, within: 60s}}
+  recreate: {type: recreate, drain_timeout: 5s, watch: 0s, crash_loop: {restarts: 2, within: 60s}}
 """
 
 
@@ -223,7 +223,7 @@ def settled(house: House, version: str) -> None:
     web = house.web()
     assert version == web["version"]
     assert {version: 100} == web["weights"]
-    assert [] == house.api.get("/api/deployment/locks")["locks"]
+    until(lambda: house.api.get("/api/deployment/locks")["locks"] == [], 5, "the lock to be given back")
     assert house.api.get("/api/journal/verify")["ok"]
     assert 1 == len(house.proxies())
     assert f'version: "{version}"' in (house.root / "ops/environments/local.yaml").read_text()

@@ -46,15 +46,14 @@ PLACES = {
 
 CHOSEN = {
     "switch": (
-        "pending:entered", "starting:start-one", "ready:reroute-journaled", "shifting:reroute-before",
+        "pending:entered", "starting:start-one", "ready:reroute-journaled",
         "shifting:reroute-journaled", "shifting:reroute-applied", "shifting:reroute-confirmed",
         "promoting:promote-before", "promoting:promote-after", "draining:reroute-applied",
         "draining:stop-forgotten", "draining:finish-written", "draining:finish-after",
     ),
     "roll": (
-        "starting:start-journaled", "shifting:entered", "shifting:reroute-journaled",
-        "shifting:reroute-applied", "shifting:stop-forgotten", "shifting:stop-after", "promoting:promote-after",
-        "draining:finish-before",
+        "starting:start-journaled", "shifting:reroute-journaled",
+        "shifting:reroute-applied", "shifting:stop-forgotten", "promoting:promote-after",
     ),
     "recreate": (
         "starting:reroute-journaled", "starting:stop-forgotten", "starting:stop-after", "starting:start-journaled",
@@ -77,7 +76,6 @@ CHOSEN_BACK = {
     "recreate": (
         "aborting:start-one",
         "aborting:reroute-journaled",
-        "aborting:stop-before",
         "aborting:finish-after",
     ),
 }

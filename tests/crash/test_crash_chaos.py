@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import signal
+import socket
 import threading
 import time
 
@@ -142,6 +143,41 @@ def test_opsbook_killed_at_random_moments(house: House, seed: int) -> None:
         answered(house, winner)
     assert [] == customers.failures
     assert customers.sent > 100
+
+
+def test_port_taken_while_everything_was_down(house: House) -> None:
+    """opsbook starts and runs the instances although somebody took the port, says so, and serves once it is free."""
+    house.start()
+    assert "succeeded" == house.deployed("1.0")["outcome"]
+    house.power_cut()
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", house.port))
+        other.listen()
+        house.start()
+        until(lambda: len(house.running()) == 2, 20, "the instances to run")
+        told = house.api.get("/api/journal/events", {"kinds": "traffic.proxy"})["events"]
+        assert str(house.port) in told[-1]["data"]["message"]
+    until(lambda: serves(house), 20, "the routes to be served")
+    settled(house, "1.0")
+
+
+def test_deployment_to_a_taken_port_is_forgotten(house: House) -> None:
+    """A new entry that cannot be bound is taken back with its deployment, so that the next start does not want it."""
+    house.start()
+    assert "succeeded" == house.deployed("1.0")["outcome"]
+    environment = house.root / "ops/environments/local.yaml"
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        environment.write_text(environment.read_text().replace(str(house.port), str(taken)))
+        ended = house.deployed("2.0")
+        assert ("rolled_back", True) == (ended["outcome"], str(taken) in ended["reason"])
+        house.kill()
+        house.start()
+        settled(house, "1.0")
+        answered(house, "1.0")
 
 
 def test_power_cut(house: House) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from simulation import Simulation, simulate, standing
+from simulation import ENTRY, Simulation, simulate, standing
 
 from opsbook.deployment.model import CanaryStep, Group, Member, Outcome, Phase, Strategy, Warm
 
@@ -104,6 +104,18 @@ def test_stop_that_was_interrupted_leaves_nobody_running(strategy: Strategy, doo
     simulation.run()
     assert simulation.deployment.finished
     assert set(simulation.processes) == set(simulation.placement.instances())
+
+
+@pytest.mark.parametrize("strategy", ALL, ids=lambda strategy: strategy.name)
+@pytest.mark.parametrize("first", [False, True], ids=["over an old one", "first"])
+def test_way_back_gives_back_the_entry(strategy: Strategy, first: bool) -> None:
+    """Where requests come in is a part of the release: what the handbook had changed is changed back."""
+    simulation = simulate(strategy, first=first)
+    entry = None if first else ENTRY.but(port=9090)
+    simulation.deployment = simulation.deployment.but(before=simulation.placement.but(entry=entry))
+    simulation.doomed_releases = {"web-new"}
+    simulation.run()
+    assert simulation.placement.entry == entry
 
 
 def test_never_healthy_recreate_starts_the_old_version_again() -> None:

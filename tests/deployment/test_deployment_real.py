@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from workshop import Customers, Workshop, until
 
@@ -327,6 +329,22 @@ def test_opsbook_ends_in_the_middle_and_goes_on(workshop: Workshop) -> None:
     assert customers.failures == []
     assert workshop.get() == (200, "2.0")
     assert workshop.journal.verify().ok
+
+
+def test_end_of_the_services_lets_requests_finish(workshop: Workshop) -> None:
+    """``down --services`` ends everything, but a request under way gets its answer first."""
+    workshop.deploy("1.0")
+    answers: list[tuple[int, str]] = []
+    asking = threading.Thread(target=lambda: answers.append(workshop.get("/slow")))
+    asking.start()
+    until(lambda: any(backend.active for backend in workshop.traffic.observe().backends.values()))
+    workshop.stopping.set()
+    workshop.room.stop_services()
+    asking.join()
+    assert [(200, "1.0")] == answers
+    assert workshop.runtime.instances() == ()
+    assert not workshop.traffic.observe().alive
+    assert workshop.placement().version == "1.0"
 
 
 def test_version_is_written_into_the_handbook(workshop: Workshop) -> None:

@@ -28,6 +28,8 @@ def go_back(deployment: Deployment, placement: Placement, seen: Seen) -> Action:
     if not before.release:
         return _leave(deployment, placement, seen)
     if not touched(deployment, placement):
+        if placement.entry != before.entry:
+            return Reroute(placement.but(entry=before.entry), "requests come in where they did")
         return _send_off(deployment, placement, seen)
     releases = placement.instances()
     old = [n for n in releases if n not in deployment.instances and releases[n] == before.release]
@@ -85,6 +87,8 @@ def _send_off(deployment: Deployment, placement: Placement, seen: Seen) -> Actio
     if new:
         return Wait(f"{count(len(new))} of {deployment.version} to finish their requests")
     if not deployment.before.release:
+        if placement.entry != deployment.before.entry:
+            return Reroute(placement.but(entry=deployment.before.entry), "requests come in nowhere")
         return _finish_back(deployment, "nothing serves: there was no earlier version")
     return _finish_back(deployment, f"{deployment.before.version} serves {deployment.subject}")
 
@@ -107,6 +111,7 @@ def _goal(deployment: Deployment, placement: Placement, old: list[str], *, any_w
         strategy=before.strategy,
         replicas=before.replicas,
         previous=before.previous if _still_there(before, goal) else None,
+        entry=before.entry,
     )
 
 

@@ -112,14 +112,14 @@ def roll(deployment: Deployment, placement: Placement, seen: Seen) -> Action:
     known = {member.instance for member in placement.members(release) if not member.draining}
     fresh = {name: False for name in started if seen.looks[name].ready and name not in known}
     grown = placement.with_members(release, fresh) if fresh else placement
-    grown = grown.but(weights=weights_by_count(deployment, grown))
+    grown = grown.but(weights=weights_by_count(deployment, grown, seen))
     if grown != placement or not seen.serving:
         arrived = len(known & set(deployment.instances)) + len(fresh)
         return Reroute(grown, f"{arrived} of {len(deployment.instances)} new take requests", shift=True)
 
     if leaving := _leaving(deployment, seen, known, old):
         smaller = taking_out(placement, set(leaving))
-        smaller = smaller.but(weights=weights_by_count(deployment, smaller))
+        smaller = smaller.but(weights=weights_by_count(deployment, smaller, seen))
         return Reroute(smaller, f"{count(len(leaving))} of the old finish their requests", shift=True)
     if old:
         return Wait(f"{count(len(old))} of the old to finish their requests")
@@ -262,8 +262,13 @@ def shift_message(deployment: Deployment, step: int) -> str:
     return f"{share} % of requests to {deployment.version}"
 
 
-def weights_by_count(deployment: Deployment, placement: Placement) -> dict[str, int]:
-    """Weights in proportion to the instances that take requests; a warm release that is not asked for takes none."""
+def weights_by_count(deployment: Deployment, placement: Placement, seen: Seen) -> dict[str, int]:
+    """Weights in proportion to the instances that take requests; a warm release that is not asked for takes none.
+
+    A release has no weight before the proxy itself calls one of its instances healthy, unless no release has such.
+    """
     taking = {deployment.release, deployment.before.release}
-    counts = {g.release: sum(1 for m in g.members if not m.draining) for g in placement.groups}
-    return {release: n for release, n in counts.items() if n and release in taking}
+    standing = {g.release: [m.instance for m in g.members if not m.draining] for g in placement.groups}
+    counts = {release: len(names) for release, names in standing.items() if names and release in taking}
+    healthy = {release for release in counts if any(routed(seen, name) for name in standing[release])}
+    return {release: n for release, n in counts.items() if not healthy or release in healthy}

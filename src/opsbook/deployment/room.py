@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import opsbook.deployment.events as _kinds  # noqa: F401 - registers the kinds of events
 from opsbook.deployment.changes import environment_plan
+from opsbook.deployment.ending import end_services
 from opsbook.deployment.model import Deployment, Placement
 from opsbook.deployment.requests import Requests
 from opsbook.deployment.rollouts import Rollouts
 from opsbook.deployment.router import Router
-from opsbook.deployment.side_by_side import side_by_side
 from opsbook.deployment.site import Site
 from opsbook.deployment.steward import Steward
 from opsbook.deployment.turns import give_back
+from opsbook.deployment.upkeep import Upkeep
 from opsbook.deployment.views import deployment_view, service_view, serving_sentence
 from opsbook.deployment.workflow import Workflow
 from opsbook.errors import NotFound, OpsbookError
@@ -32,7 +32,8 @@ class Deployments:
         self.requests = Requests(site)
         self._workflow = Workflow(site, self.router, stopping)
         self._rollouts = Rollouts(site, self.requests, stopping)
-        self._steward = Steward(site, self.router, self.requests, stopping, log)
+        self._upkeep = Upkeep(site, self.router, self._on_proxy)
+        self._steward = Steward(site, self.router, self.requests, self._upkeep, stopping, log)
         self._thread = threading.Thread(target=self._steward.run, name="steward", daemon=True)
         site.durable.workflow("deployment", self._workflow.run)
         site.durable.workflow("rollout", self._rollouts.run)
@@ -40,10 +41,10 @@ class Deployments:
     def start(self) -> None:
         """After a start of opsbook: adopt what runs, give the proxy its routes, take up unfinished work."""
         self.site.runtime.adopt()
-        self.site.traffic.ensure()
-        if any(placement.entry for placement in self.site.records.placements()):
-            self.router.apply()
-        self.site.runtime.supervise(self._on_instance)
+        self.site.runtime.supervise(
+            self._on_instance
+        )  # before the proxy: what died starts while that comes up
+        self._upkeep.begin()
         self.site.traffic.supervise(self._on_proxy)
         for lease in self.site.journal.leases.all():
             give_back(self.site, lease)
@@ -55,13 +56,8 @@ class Deployments:
 
     def stop_services(self) -> None:
         """End every instance and the proxy; what is recorded stays, so that they can be deployed again."""
-        instances = self.site.runtime.instances()
-        side_by_side([partial(self.site.runtime.stop, instance.id) for instance in instances])
-        self.site.traffic.stop()
-        for placement in self.site.records.placements():
-            stopped = placement.but(groups=(), weights={}, previous=None, watch=None)
-            key = f"placement/{placement.environment}/{placement.service}"
-            self.site.journal.state.put(key, stopped.but(revision=placement.revision + 1).to_json())
+        self._thread.join(timeout=5.0)  # nobody brings routes back meanwhile
+        end_services(self.site, self.router)
 
     def view(self, name: str) -> dict[str, Any]:
         return self._view(self.site.records.deployment(name))

@@ -15,6 +15,7 @@ from opsbook.deployment.routing import backend_name
 from opsbook.deployment.side_by_side import side_by_side
 from opsbook.deployment.site import Site
 from opsbook.deployment.turns import LEASE_SECONDS, at_work, lease_subject
+from opsbook.deployment.upkeep import Upkeep
 from opsbook.errors import Locked, OpsbookError
 
 UNHEALTHY_SECONDS = 5.0
@@ -29,12 +30,14 @@ class Steward:
         site: Site,
         router: Router,
         requests: Requests,
+        upkeep: Upkeep,
         stopping: threading.Event,
         log: Callable[[str], None],
     ) -> None:
         self._site = site
         self._router = router
         self._requests = requests
+        self._upkeep = upkeep
         self._stopping = stopping
         self._log = log
         self._unhealthy_since: dict[str, float] = {}
@@ -43,6 +46,7 @@ class Steward:
         """Until opsbook ends. A failure in one placement is told and tried again; the others go on."""
         while not self._stopping.wait(1.0):
             try:
+                self._upkeep.look()
                 self.look()
             except OpsbookError as error:
                 self._log(f"steward: {error}")

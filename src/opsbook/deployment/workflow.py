@@ -30,6 +30,7 @@ from opsbook.journal.durable import Interrupted
 from opsbook.world.words import Address
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
+LONGER_EACH_TIME = 1.2  # so that what took a while is seen within a fifth of it
 ACTOR = "opsbook"
 
 
@@ -103,7 +104,7 @@ class Workflow:
                 raise
             except OpsbookError as error:
                 self._take_back(self._deployment(name), error, turn)
-            pause = min(pause * 1.5, LONGEST_PAUSE) if isinstance(action, Wait) else SHORTEST_PAUSE
+            pause = min(pause * LONGER_EACH_TIME, LONGEST_PAUSE) if isinstance(action, Wait) else SHORTEST_PAUSE
             if isinstance(action, Wait):
                 self._site.clock.sleep(pause)
             # A canary's step re-enters the same phase; the step counter tells them apart.

@@ -66,6 +66,7 @@ class EnvoyTraffic:
             self._folder, self._admin, self._process, clock, probe_host=probe_host, revive=self._boot
         )
         self._watch: watching.Watch | None = None
+        self._version: tuple[object, str] = (None, "")  # of a process; it is the same for all its life
         self._stopped = False
 
     def ensure(self) -> None:
@@ -108,7 +109,7 @@ class EnvoyTraffic:
             self._save(intent)
             assert intent.intended is not None
             try:
-                self._publication.put(intent.intended)
+                self._publication.put(intent.intended, before.applied.table)
             except OpsbookError:
                 self._publication.put_back(before.applied)
                 self._save(intent.back_to(before.applied))
@@ -144,11 +145,11 @@ class EnvoyTraffic:
         try:
             hosts = self._admin.hosts()
             active = self._admin.active()
-            info = self._admin.server_info()
+            if not self._process.alive():
+                self._process.adopt()
+            version = self._version_of_running()
         except Unreachable:
             return TrafficState(alive=False, generation=0)
-        if not self._process.alive():
-            self._process.adopt()
         protocols = {
             backend.name: backend for backend in (*known.good.table.backends, *known.applied.table.backends)
         }
@@ -161,8 +162,17 @@ class EnvoyTraffic:
                 if "|" not in name  # with a fallback: its endpoints are those of the two backends
             },
             pid=self._process.running.pid if self._process.running else None,
-            version=str(info["version"]).split("/")[1],
+            version=version,
         )
+
+    def _version_of_running(self) -> str:
+        """Asked once for each process. Unreachable when it does not answer."""
+        running = self._process.running
+        known, version = self._version
+        if running is None or known != running:
+            version = str(self._admin.server_info()["version"]).split("/")[1]
+            self._version = (running, version)
+        return version
 
     def stats_text(self) -> str:
         """Envoy's metrics in Prometheus' text format: those of backends and listeners an operator needs.

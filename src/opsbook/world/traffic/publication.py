@@ -1,6 +1,7 @@
 """Putting a route table before a running Envoy so that no request meets a gap, and proving that it is served.
 
-The order is make before break: endpoints, clusters, wait until Envoy has warmed them, routes, listeners.
+The order is make before break: endpoints that come, clusters, wait until Envoy has warmed them, routes, listeners,
+endpoints that go.
 Clusters that the table no longer names stay until its routes are confirmed everywhere (`prune`). At every
 moment, also if opsbook dies between two files, the routes on disk therefore refer to clusters on disk.
 """
@@ -8,6 +9,7 @@ moment, also if opsbook dies between two files, the routes on disk therefore ref
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from opsbook.errors import Failed, OpsbookError, Unreachable
@@ -26,6 +28,22 @@ WARMING_SECONDS = 10.0  # on top of the longest health check
 PROBES_PER_WORKER = (
     8  # the kernel picks the worker of a new connection: 2 workers are both met but once in 2^15
 )
+
+
+def with_earlier_endpoints(table: RouteTable, earlier: RouteTable | None) -> RouteTable:
+    """`table`, but every endpoint that takes requests in `earlier` still takes them."""
+    if earlier is None:
+        return table
+    taking = {
+        backend.name: {endpoint.address: endpoint for endpoint in backend.endpoints if not endpoint.draining}
+        for backend in earlier.backends
+    }
+    backends = []
+    for backend in table.backends:
+        kept = dict(taking.get(backend.name, {}))
+        endpoints = [kept.pop(endpoint.address, endpoint) for endpoint in backend.endpoints]
+        backends.append(replace(backend, endpoints=(*endpoints, *kept.values())))
+    return replace(table, backends=tuple(backends))
 
 
 class Publication:
@@ -72,19 +90,40 @@ class Publication:
             files.write_if_changed(document.path, document.text)
         self._remove_strays(stamped.table)
 
-    def put(self, stamped: Stamped) -> None:
+    def put(self, stamped: Stamped, earlier: RouteTable | None = None) -> None:
         """Make before break, with a running Envoy.
+
+        Args:
+            earlier: the table whose routes are served now: its endpoints take requests until the new routes do.
 
         Raises:
             Failed: Envoy refuses the clusters or does not get them ready in time. No route has changed then.
         """
         self.mark()
-        configuration = self.configuration(stamped, keep=True)
+        final = self.configuration(stamped, keep=True)
+        wide = replace(stamped, table=with_earlier_endpoints(stamped.table, earlier))
+        configuration = final if wide.table == stamped.table else self.configuration(wide, keep=True)
         for document in (*configuration.endpoints.values(), configuration.clusters):
             files.write_if_changed(document.path, document.text)
-        self._wait_until_warm(configuration, stamped.table)
+        self._wait_until_warm(configuration, wide.table)
         for document in (*configuration.routes.values(), configuration.listeners):
             files.write_if_changed(document.path, document.text)
+        if configuration is not final:
+            self._wait_until_taken(configuration)
+            for document in final.endpoints.values():
+                files.write_if_changed(document.path, document.text)
+
+    def _wait_until_taken(self, configuration: Configuration) -> None:
+        """Until Envoy has the routes and listeners; its workers get its updates in the order in which it took them."""
+        wanted = (*configuration.routes.values(), configuration.listeners)
+        for _ in self._polls(WARMING_SECONDS):
+            if (metrics := self._metrics()) is None:
+                if not self._process.alive():
+                    self._revive()
+                continue
+            self._raise_if_refused(metrics)
+            if all(metrics.get(document.version_metric) == document.version for document in wanted):
+                return
 
     def put_back(self, stamped: Stamped) -> None:
         """Undo: routes first, as all they refer to is still there; then only the clusters they need."""
@@ -164,7 +203,10 @@ class Publication:
                 return f"{document.path.parent.name} {document.path.stem}"
         if metrics.get("listener_manager.total_listeners_warming", "0") != "0":
             return "a listener to warm up"
-        absent = self.absent_listeners(stamped.table)
+        try:
+            absent = self.absent_listeners(stamped.table)
+        except Unreachable:  # it died between two questions, and its successor is on its way
+            return "an answer of the proxy"
         if absent:
             return f"the listener {min(absent)}"
         for listener in stamped.table.listeners:
@@ -191,15 +233,20 @@ class Publication:
             self._raise_if_refused(metrics)
             if any(metrics.get(document.version_metric) != document.version for document in wanted):
                 continue
-            if metrics.get("cluster_manager.warming_clusters") == "0" or not (
-                names & self._admin.warming_clusters()
-            ):
+            if metrics.get("cluster_manager.warming_clusters") == "0" or not self._warms(names):
                 return
         raise Failed(
             f"the proxy did not get the backends of {configuration.generation} ready in {timeout:g} s",
             hint=f"the proxy's log: {self._process.log}",
             details={"log": list(self._process.log_since(self._log_mark))},
         )
+
+    def _warms(self, names: frozenset[str]) -> bool:
+        """Whether one of these clusters is still warming, as far as Envoy answers."""
+        try:
+            return bool(names & self._admin.warming_clusters())
+        except Unreachable:
+            return True
 
     def _metrics(self) -> dict[str, str] | None:
         """Envoy's metrics about its configuration; None while it does not answer."""
