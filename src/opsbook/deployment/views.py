@@ -54,9 +54,7 @@ def deployment_view(
         "strategy_type": deployment.strategy.type,
         "step": deployment.step,
         "steps_total": step_count(deployment),
-        "hold_seconds": hold(deployment, deployment.step)
-        if deployment.step < step_count(deployment)
-        else 0.0,
+        "hold_seconds": hold(deployment, deployment.step),
         "release": deployment.release,
         "replicas": deployment.replicas,
         "phase": deployment.phase,
