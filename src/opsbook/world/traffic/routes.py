@@ -143,7 +143,7 @@ def _action(route: Route, selected: Selected, retry_on: str, retries: int) -> Js
                 "typed_config": {"@type": PREVIOUS_HOSTS},
             }
         ],
-        # The dead instance has the fewest requests, so it is the likeliest to be picked again: 5 picks would often not do.
+        # The dead instance has the fewest requests, so it is the likeliest to be picked again: 5 would often not do.
         "host_selection_retry_max_attempts": 30,
         "retry_back_off": {"base_interval": "0.010s", "max_interval": "0.250s"},
     }
