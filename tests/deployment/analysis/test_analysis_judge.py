@@ -244,16 +244,16 @@ def test_counters_that_go_back_are_an_error_and_leave_no_trace() -> None:
 
 def test_a_new_step_keeps_the_evidence_and_counts_anew() -> None:
     """Samples begin at zero; what the canary has shown is not forgotten, so that steps share one budget."""
-    readings = telemetry(looks=6, errors=lambda _: (0.04, 0.001), seed=3)
-    state = AnalysisState()
-    for found in readings:
-        state, _ = judge(state, (ERRORS,), found, SETTINGS)
+    state, suspected = judge(AnalysisState(), (ERRORS,), reading((60, 3), (540, 0)), SETTINGS)
+    assert "looks worse" in suspected.reason
     anew = AnalysisState.from_json(state.counting_anew().to_json())
     assert anew.evidence["errors"].present == state.evidence["errors"].present
     assert anew.evidence["errors"].lately() == state.evidence["errors"].lately()
-    _, judgement = judge(anew, (ERRORS,), reading((20, 0), (180, 0)), SETTINGS)
-    assert judgement.verdict == "inconclusive"
-    assert judgement.reason.startswith("20 of 50 requests")
+    anew, judgement = judge(anew, (ERRORS,), reading((10, 0), (90, 0)), SETTINGS)
+    assert judgement.reason.startswith("10 of 50 requests")
+    _, judgement = judge(anew, (ERRORS,), reading((20, 2), (180, 0)), SETTINGS)
+    assert judgement.reason.startswith("errors 6.2 % of 80 requests against 0.0 % of 720 of stable")
+    assert judgement.verdict == "fail"
 
 
 def test_a_crash_costs_nothing() -> None:
@@ -269,6 +269,24 @@ def test_a_crash_costs_nothing() -> None:
         state, judgement = judge(state, rules, found, SETTINGS)
         said.append(judgement)
     assert said == replay(rules, readings, SETTINGS) == replay(rules, readings, SETTINGS)
+
+
+def test_response_times_that_are_missing_yet_are_no_data() -> None:
+    """The histogram may come a little after the first requests; when it does not come at all that is an error."""
+    unknown = replace(SETTINGS, bounds_ms=())
+    for settings in (SETTINGS, unknown):
+        assert once((P95,), reading((5, 0), (500, 0)), settings).verdict == "no_data"
+        assert once((P95,), reading((500, 0), (500, 0)), settings).verdict == "error"
+    assert once((P95,), reading((0, 0), (0, 0)), unknown).verdict == "no_data"
+
+
+def test_evidence_of_another_shape_begins_anew() -> None:
+    """An opsbook that was upgraded on the way may bet otherwise: nothing breaks, and nothing passes by it."""
+    state, _ = judge(AnalysisState(), (ERRORS,), reading((60, 3), (540, 0)), SETTINGS)
+    document = state.to_json()
+    document["evidence"]["errors"]["capital"] = [0.0, 1.0]
+    after, found = judge(AnalysisState.from_json(document), (ERRORS,), reading((70, 3), (600, 0)), SETTINGS)
+    assert (after.evidence["errors"].blocks, found.verdict) == (1, "inconclusive")
 
 
 def test_a_state_that_is_none_is_refused() -> None:

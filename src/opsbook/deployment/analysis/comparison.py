@@ -9,7 +9,7 @@ from opsbook.deployment.analysis import betting, figures
 from opsbook.deployment.analysis.model import Counts, Reading, Rule, RuleJudgement, Settings, VerdictKind
 from opsbook.deployment.analysis.state import Evidence, Tally
 from opsbook.deployment.analysis.tolerance import errors_matter, times_matter
-from opsbook.deployment.analysis.trial import Trial, quantile_of, trials
+from opsbook.deployment.analysis.trial import Trial, is_comparable, quantile_of, trials
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,12 @@ def compare(rule: Rule, case: Case) -> RuleJudgement:
     if stable is None:
         return _word(rule, "pass", "skipped: there is no stable version to compare with")
     _, trial = trials(rule, case.settings, stable=True)
-    if trial is None:
+    if not is_comparable(rule.metric):
         return _word(rule, "error", f"{rule.metric} cannot be compared with stable")
     if missing := _missing(rule, case.reading.canary, stable, case.settings):
         return missing
+    if trial is None:
+        return _word(rule, "error", "the bounds of the buckets of response times are not known")
     ours, theirs = _answered(trial, case, stable)
     value, base = _value(rule, ours, case.settings), _value(rule, theirs, case.settings)
     odds = case.odds(trial)

@@ -36,7 +36,7 @@ def judge(
     if doubt := doubts(state, reading, settings):
         return state.model_copy(update={"looks": state.looks + 1}), Judgement("error", doubt)
     trials = all_trials(rules, settings, stable=reading.stable is not None)
-    evidence: dict[str, Evidence] = {}
+    evidence: dict[str, Evidence] = dict(state.evidence)
     for name, trial in trials.items():
         found = trial.advance(state.evidence.get(name), reading.canary, reading.stable)
         if found is not None:
@@ -101,10 +101,11 @@ def _together(rules: tuple[RuleJudgement, ...], reading: Reading, settings: Sett
     kinds = {rule.verdict for rule in rules}
     if "fail" in kinds:
         return verdict("fail")
+    if requests <= 0:
+        # Before errors: where nothing was asked, much cannot be read.
+        return Judgement("no_data", "the canary has had no requests", rules, bounds)
     if "error" in kinds:
         return verdict("error")
-    if requests <= 0:
-        return Judgement("no_data", "the canary has had no requests", rules, bounds)
     if "no_data" in kinds:
         return verdict("no_data")
     if requests < settings.min_samples:

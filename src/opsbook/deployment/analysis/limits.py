@@ -13,7 +13,7 @@ from opsbook.deployment.analysis import figures
 from opsbook.deployment.analysis.comparison import Case, compare
 from opsbook.deployment.analysis.model import Rule, RuleJudgement, VerdictKind
 from opsbook.deployment.analysis.soundness import readable
-from opsbook.deployment.analysis.trial import is_of_errors, quantile_of, trials
+from opsbook.deployment.analysis.trial import is_comparable, is_of_errors, quantile_of, trials
 
 _OF_ALL = {"throughput", "request_count", "error_count", "active_requests"}
 """Levels that grow with the share of requests that a release gets."""
@@ -27,7 +27,7 @@ def keep_limit(rule: Rule, case: Case) -> RuleJudgement:
     value = readable(_metric(rule, case.reading.metrics))
     span = f"over {rule.window:g} s"
     if value is None:
-        if not _is_of_requests(rule.metric):
+        if not is_comparable(rule.metric):
             return _judgement(rule, case, "error", None, f"{rule.metric} cannot be read")
         if case.reading.canary.requests <= 0:
             return _judgement(rule, case, "no_data", None, f"{rule.metric}: the canary has had no requests")
@@ -53,7 +53,7 @@ def _exceeded(rule: Rule, case: Case, value: float, said: str) -> RuleJudgement:
         detail = f"{said}: evidence {figures.odds(odds)}, limit {figures.odds(case.limit)}"
         return replace(_judgement(rule, case, verdict, value, detail), evidence=odds)
     few = case.reading.canary.requests < case.settings.min_samples
-    if _is_of_requests(rule.metric) and few:
+    if is_comparable(rule.metric) and few:
         detail = f"{said}, from only {case.reading.canary.requests:,.0f} requests"
         return _judgement(rule, case, "inconclusive", value, detail)
     return _judgement(rule, case, "fail", value, said)
@@ -83,7 +83,7 @@ def _base(rule: Rule, case: Case) -> float | None:
     stable = case.reading.stable
     if stable is None:
         return None
-    if _is_of_requests(rule.metric) and stable.requests < case.settings.min_samples:
+    if is_comparable(rule.metric) and stable.requests < case.settings.min_samples:
         return None
     base = readable(_metric(rule, case.reading.stable_metrics))
     if base is not None and rule.metric in _OF_ALL:
@@ -111,10 +111,6 @@ def _beyond(rule: Rule, value: float) -> bool:
 
 def _metric(rule: Rule, values: Mapping[str, float | None]) -> float | None:
     return values[rule.name] if rule.name in values else values.get(rule.metric)
-
-
-def _is_of_requests(metric: str) -> bool:
-    return is_of_errors(metric) or quantile_of(metric) is not None
 
 
 def _number(rule: Rule) -> float | None:

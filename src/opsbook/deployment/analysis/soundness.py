@@ -55,6 +55,8 @@ def _doubts_of_latency(release: str, counts: Counts, before: Seen, settings: Set
     wanted = len(settings.bounds_ms) + 1
     if not counts.latency:
         return f"the response times of {release} have vanished" if sum(before.latency) > 0 else ""
+    if before.latency and len(before.latency) != wanted:
+        return f"the response times of {release} had {len(before.latency)} buckets and have {wanted}"
     if len(counts.latency) != wanted:
         return f"the response times of {release} have {len(counts.latency)} buckets instead of {wanted}"
     for index, now in enumerate(counts.latency):

@@ -26,6 +26,10 @@ def is_of_errors(metric: str) -> bool:
     return metric in {"error_rate", "availability"}
 
 
+def is_comparable(metric: str) -> bool:
+    return is_of_errors(metric) or quantile_of(metric) is not None
+
+
 @dataclass(frozen=True)
 class Trial:
     """Against stable when `limit` is None, else against the claim that at most this share of the requests is bad.
@@ -49,7 +53,9 @@ class Trial:
         theirs = self.sort(stable) if stable is not None and self.limit is None else ()
         if not ours or (self.limit is None and not theirs):
             return before
-        kept = before or self._begin(len(ours), len(theirs))
+        kept = self._begin(len(ours), len(theirs))
+        if before is not None and _shape(before) == _shape(kept):
+            kept = before
         canary_block, stable_block = _growth(ours, kept.canary), _growth(theirs, kept.stable)
         if not _complete(canary_block) or (self.limit is None and not _complete(stable_block)):
             return kept
@@ -135,6 +141,11 @@ def _limit(rule: Rule, quantile: float | None, settings: Settings) -> Trial | No
         if abs(bound - rule.max * 1000) < 1e-6 * bound:
             return Trial(quantile, round(1 - quantile, 9), index + 1)
     return None
+
+
+def _shape(evidence: Evidence) -> tuple[int, ...]:
+    """Another one is of other buckets, or of an older opsbook: no evidence can go on from there."""
+    return len(evidence.capital), len(evidence.canary), len(evidence.stable)
 
 
 def _growth(now: Tally, then: Tally) -> betting.Array:
