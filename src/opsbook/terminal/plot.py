@@ -20,6 +20,7 @@ LEAST_WIDTH, LEAST_HEIGHT = 30, 5
 _BITS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 _Cell = tuple[str, str]  # what it belongs to, and its character
 _Column = Callable[[float], float]  # a time's column of dots
+_NOTHING = 1e-4  # values that are all smaller are drawn as 0
 _GAP = 4.0  # times the usual distance of two points: nothing was measured in between
 
 
@@ -135,8 +136,8 @@ def _scale(points: Sequence[Point], rows: int) -> _Scale:
     numbers = [n for p in late for n in (p.value, p.lower, p.upper) if n is not None and math.isfinite(n)]
     high, low = max(numbers, default=0.0), min(numbers, default=0.0)
     high, low = max(high, 0.0), max(-low, 0.0)
-    if high == low == 0:
-        high = 1.0
+    if high + low < _NOTHING:
+        high, low = 1.0, 0.0
     for each in _round_numbers((high + low) / rows):
         above, below = math.ceil(high / each - 1e-9), math.ceil(low / each - 1e-9)
         if above + below + 1 <= rows:

@@ -14,8 +14,8 @@ from opsbook.terminal import Style, clock, count, duration, share, table, width
 
 # What a verdict of the analysis is called, and its symbol of `opsbook.terminal.SYMBOLS`.
 VERDICTS = {
-    "pass": ("ok", "as good as stable"),
-    "fail": ("failed", "worse than it may be"),
+    "pass": ("ok", "keeps its rules"),
+    "fail": ("failed", "fails its rules"),
     "inconclusive": ("running", "undecided"),
     "no_data": ("waiting", "no data"),
     "error": ("warning", "cannot be judged"),
@@ -53,9 +53,9 @@ def headline(deployment: Deployment, points: Sequence[Mapping[str, Any]], style:
     weight = percent(deployment, "canary", str(deployment.get("version")))
     parts = [
         style.paint("analyse" if weight is None else f"analyse {weight} %", "bold"),
+        style.paint(word, {"ok": "green", "failed": "red"}.get(symbol, "yellow")) if word else "",
         _held(deployment, float(step.get("seconds") or 0)),
         f"step {int(deployment.get('step') or 0) + 1} of {deployment.get('steps_total')}",
-        style.paint(word, {"ok": "green", "failed": "red"}.get(symbol, "yellow")) if word else "",
     ]
     return [
         f"{style.symbol('failed' if judged == 'fail' else 'running')} {' · '.join(p for p in parts if p)}",
@@ -64,9 +64,9 @@ def headline(deployment: Deployment, points: Sequence[Mapping[str, Any]], style:
 
 
 def _held(deployment: Deployment, seconds: float) -> str:
-    """``4:12 of 30:00``; beyond its hold, a step waits for a verdict."""
+    """``4:12 of 30:00 at this weight``; beyond its hold, a step waits for a verdict."""
     wanted = float(deployment.get("hold_seconds") or 0)
-    return f"{clock(seconds)} of {clock(wanted)}" if wanted else clock(seconds)
+    return f"{clock(seconds)}{f' of {clock(wanted)}' if wanted else ''} at this weight"
 
 
 def evidence(deployment: Deployment, points: Sequence[Mapping[str, Any]]) -> str:

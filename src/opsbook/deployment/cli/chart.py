@@ -40,17 +40,24 @@ def chart(
     minus = "−" if style.unicode else "-"
     title = style.paint(f" canary {minus} stable, errors", "bold")
     if crossed is not None:
-        title += f"   {style.state('failed', f'crossed its bounds at {clock(crossed - since)}')}"
+        sure = any(float(point["at"]) == crossed and _beyond_doubt(point) for point in mine)
+        word = "crossed its bounds" if sure else "failed"
+        title += f"   {style.state('failed', f'{word} at {clock(crossed - since)}')}"
     return [title, *lines] if lines else []
 
 
 def crossing(points: Sequence[Mapping[str, Any]]) -> float | None:
-    """When the canary was first worse beyond doubt: zero lay below its bounds, or the judge had failed it."""
+    """When zero first lay below the bounds, or the judge had failed the canary, be it for something else."""
     for point in points:
-        lower = point.get("lower")
-        if (lower is not None and float(lower) > 0) or point.get("verdict") == "fail":
+        if _beyond_doubt(point) or point.get("verdict") == "fail":
             return float(point["at"])
     return None
+
+
+def _beyond_doubt(point: Mapping[str, Any]) -> bool:
+    """Whether the canary's errors are more than stable's with all the confidence of the bounds."""
+    lower = point.get("lower")
+    return lower is not None and float(lower) > 0
 
 
 def _point(point: Mapping[str, Any], since: float) -> Point:
