@@ -42,6 +42,7 @@ class Gate:
     name: str
     status: Literal["open", "waiting", "refused"]
     detail: str
+    until: float | None = None  # when it opens or closes by itself, UTC epoch seconds
 
 
 @dataclass(frozen=True, slots=True)

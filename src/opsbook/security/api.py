@@ -93,6 +93,15 @@ def _marked(check: Callable[..., Any], action: Action | None) -> Any:
     return Depends(check)
 
 
+def allowing(request: Request, who: Who) -> Callable[[Action, str | None], None]:
+    """For a route that knows only later what it needs: a function that raises NotAllowed."""
+
+    def allow(action: Action, environment: str | None) -> None:
+        _refuse(request, who, action, environment)
+
+    return allow
+
+
 def in_query(name: str) -> Where:
     """The environment is in the query."""
     return lambda request: request.query_params.get(name)
