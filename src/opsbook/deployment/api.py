@@ -56,6 +56,19 @@ class AbortBody(BaseModel):
     reason: str = ""
 
 
+class GoOnBody(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    comment: str = ""
+
+
+class PromoteBody(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    service: str
+    environment: str
+
+
 Actor = Annotated[str | None, Header(alias="X-Opsbook-Actor", max_length=100)]
 
 
@@ -107,6 +120,22 @@ def router(room: Deployments) -> APIRouter:
     def deployment(name: str) -> dict[str, Any]:
         """One deployment with its transitions and their evidence."""
         return room.view(name)
+
+    @routes.get("/deployments/{name}/analysis")
+    def analysis(name: str) -> dict[str, Any]:
+        """What a canary is judged by: points of the chart, rules, verdict and reason."""
+        return room.analysis(name)
+
+    @routes.post("/deployments/{name}/go-on")
+    def go_on(name: str, body: GoOnBody, actor: Actor = None) -> dict[str, Any]:
+        """Let a canary go on beyond a step that the analysis cannot decide."""
+        room.requests.allow(name, _who(actor), body.comment)
+        return room.view(name)
+
+    @routes.post("/promotions", status_code=202)
+    def promote(body: PromoteBody, actor: Actor = None) -> dict[str, Any]:
+        """Deploy exactly what runs in the environment before."""
+        return started(room.requests.promote(body.service, body.environment, _who(actor)))
 
     @routes.post("/deployments/{name}/abort")
     def abort(name: str, body: AbortBody, actor: Actor = None) -> dict[str, Any]:

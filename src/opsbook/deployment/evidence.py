@@ -29,7 +29,7 @@ class _Window:
     """What is remembered of the step under way."""
 
     key: tuple[Any, ...]
-    since: float  # monotonic
+    since: float  # the telemetry's moment
     state: AnalysisState = field(default_factory=AnalysisState)
     looked: float = float("-inf")
     judgement: Judgement | None = None
@@ -53,11 +53,11 @@ class Evidence:
         if not rules or deployment.phase is not Phase.ANALYSING:
             return None
         now = self._site.clock.monotonic()
-        window = self._window(deployment, placement, now)
+        window = self._window(deployment, placement)
         if now - window.looked >= LOOK_SECONDS:
             window.looked = now
             before = window.judgement
-            reading, bounds_ms = self._reading(deployment, now - window.since)
+            reading, bounds_ms = self._reading(deployment, window.since)
             settings = Settings(min_samples=deployment.strategy.min_samples, bounds_ms=bounds_ms)
             window.state, window.judgement = judge(window.state, rules, reading, settings)
             self._keep(
@@ -85,7 +85,7 @@ class Evidence:
 
     # --- reading
 
-    def _window(self, deployment: Deployment, placement: Placement, now: float) -> _Window:
+    def _window(self, deployment: Deployment, placement: Placement) -> _Window:
         compared = {deployment.release, self._compared(deployment)}
         running = tuple(
             sorted(
@@ -97,16 +97,20 @@ class Evidence:
         key = (deployment.step, tuple(sorted(placement.weights.items())), running)
         window = self._windows.get(deployment.id)
         if window is None or window.key != key:
-            window = self._windows[deployment.id] = _Window(key, since=now)
+            # The counting begins anew; what the requests said until now goes on counting as evidence.
+            state = window.state.counting_anew() if window is not None else AnalysisState()
+            moment = self._site.telemetry.moment()
+            window = self._windows[deployment.id] = _Window(key, since=moment, state=state)
         return window
 
     def _compared(self, deployment: Deployment) -> str:
         return baseline_of(deployment) if deployment.baseline else deployment.before.release
 
-    def _reading(self, deployment: Deployment, seconds: float) -> tuple[Reading, tuple[float, ...]]:
+    def _reading(self, deployment: Deployment, since: float) -> tuple[Reading, tuple[float, ...]]:
         place = (deployment.environment, deployment.service)
-        canary = self._site.telemetry.counts(*place, deployment.release, seconds)
-        stable = self._site.telemetry.counts(*place, self._compared(deployment), seconds)
+        seconds = max(0.0, self._site.telemetry.moment() - since)
+        canary = self._site.telemetry.counts(*place, deployment.release, seconds, since=since)
+        stable = self._site.telemetry.counts(*place, self._compared(deployment), seconds, since=since)
         thresholds = [rule for rule in deployment.strategy.analysis if rule.compare is None]
         compared = self._compared(deployment)
         reading = Reading(
@@ -116,7 +120,10 @@ class Evidence:
             metrics={rule.name: self._named(deployment, rule, deployment.release) for rule in thresholds},
             stable_metrics={rule.name: self._named(deployment, rule, compared) for rule in thresholds},
         )
-        return reading, canary.bounds_ms if canary is not None else ()
+        bounds = next(
+            (counts.bounds_ms for counts in (canary, stable) if counts is not None and counts.bounds_ms), ()
+        )
+        return reading, bounds
 
     def _named(self, deployment: Deployment, rule: Rule, release: str) -> float | None:
         labels = {"environment": deployment.environment, "service": deployment.service, "release": release}

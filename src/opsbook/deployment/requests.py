@@ -29,7 +29,7 @@ from opsbook.deployment.records import abort_key, allowed_key, deployment_key, r
 from opsbook.deployment.site import Site
 from opsbook.deployment.sources import label_of, source_of
 from opsbook.deployment.turns import at_work
-from opsbook.errors import Conflict, Invalid, Locked, NotFound
+from opsbook.errors import Conflict, Invalid, Locked, NeedsApproval, NotFound
 
 WhenBusy = Literal["refuse", "queue", "supersede"]
 
@@ -66,6 +66,7 @@ class Requests:
         environment = self._environment(book, request.environment)
         if not request.services:
             raise Invalid("no service was named", hint="opsbook deploy SERVICE --to ENV")
+        _no_gate_in_the_way(book, environment)
         if request.check_index is not None:
             present = environment_plan(self._site, book, environment).check_index
             if present != request.check_index:
@@ -108,6 +109,7 @@ class Requests:
         """
         book = self._site.book()
         environment = self._environment(book, environment)
+        _no_gate_in_the_way(book, environment)
         origin = book.environments[environment].promote_from
         if origin is None:
             raise Invalid(
@@ -436,7 +438,9 @@ def _strategy(book: Book, effective: EffectiveService, wanted: str | None) -> St
         watch=chosen.watch,
         crash_loop=chosen.crash_loop.restarts,
         crash_window=chosen.crash_loop.within,
-        steps=tuple(CanaryStep(weight=round(step.weight * 100), hold=step.hold) for step in chosen.steps),
+        steps=tuple(
+            CanaryStep(weight=max(1, round(step.weight * 100)), hold=step.hold) for step in chosen.steps
+        ),
         rollback_on=tuple(chosen.rollback_on),
         analysis=tuple(
             Rule(
@@ -462,6 +466,17 @@ def _strategy(book: Book, effective: EffectiveService, wanted: str | None) -> St
             ProbeLoad(path=chosen.probe_load.path, rate=chosen.probe_load.rate) if chosen.probe_load else None
         ),
     )
+
+
+def _no_gate_in_the_way(book: Book, environment: str) -> None:
+    protect = book.environments[environment].protect
+    if protect is not None and protect.approvals > 0:
+        raise NeedsApproval(
+            f"{environment} asks for {protect.approvals} approval(s) by {', '.join(protect.approvers)}, "
+            "and this version of opsbook cannot take approvals yet",
+            hint=f"take `protect` out of environments/{environment}.yaml if deployments may go there unapproved",
+            where=environment,
+        )
 
 
 def _nearest(name: str, known: Any) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 import opsbook.deployment.events as _kinds  # noqa: F401 - registers the kinds of events
 from opsbook.deployment.changes import environment_plan
 from opsbook.deployment.ending import end_services
-from opsbook.deployment.model import Deployment, Placement
+from opsbook.deployment.looks import Gate
+from opsbook.deployment.model import Deployment, Phase, Placement
 from opsbook.deployment.requests import Requests
 from opsbook.deployment.rollouts import Rollouts
 from opsbook.deployment.router import Router
@@ -18,9 +19,18 @@ from opsbook.deployment.steward import Steward
 from opsbook.deployment.turns import give_back
 from opsbook.deployment.upkeep import Upkeep
 from opsbook.deployment.views import deployment_view, service_view, serving_sentence
-from opsbook.deployment.workflow import Workflow
+from opsbook.deployment.workflow import Gatekeeper, Workflow
 from opsbook.errors import NotFound, OpsbookError
 from opsbook.world.words import Instance
+
+
+class OpenGates:
+    """No gate stands anywhere."""
+
+    def look(self, deployment: Deployment) -> tuple[Gate, ...]:
+        """Nothing to wait for."""
+        del deployment
+        return ()
 
 
 class Deployments:
@@ -30,7 +40,8 @@ class Deployments:
         self.site = site
         self.router = Router(site)
         self.requests = Requests(site)
-        self._workflow = Workflow(site, self.router, stopping)
+        self._gatekeeper: Gatekeeper = OpenGates()
+        self._workflow = Workflow(site, self.router, self._gatekeeper, stopping)
         self._rollouts = Rollouts(site, self.requests, stopping)
         self._upkeep = Upkeep(site, self.router, self._on_proxy)
         self._steward = Steward(site, self.router, self.requests, self._upkeep, stopping, log)
@@ -134,7 +145,31 @@ class Deployments:
     def _view(self, deployment: Deployment) -> dict[str, Any]:
         placement = self.site.records.placement(deployment.environment, deployment.service)
         waiting = self._workflow.waiting.get(deployment.id, "")
-        return deployment_view(deployment, serving_sentence(placement), waiting, self.site.clock.now())
+        instances: dict[str, Instance] = {}
+        healthy: dict[str, bool] = {}
+        if not deployment.finished:
+            found = self.site.runtime.instances(deployment.environment, deployment.service)
+            instances = {instance.id: instance for instance in found}
+            states = self.site.traffic.observe().backends.values()
+            seen = {
+                str(endpoint.address): endpoint.healthy for state in states for endpoint in state.endpoints
+            }
+            healthy = {name: _healthy(instance, seen, placement) for name, instance in instances.items()}
+        return deployment_view(
+            deployment,
+            serving_sentence(placement),
+            waiting,
+            self.site.clock.now(),
+            placement=placement,
+            instances=instances,
+            healthy=healthy,
+            gates=self._gatekeeper.look(deployment) if deployment.phase is Phase.GATED else (),
+            analysis=self._workflow.evidence.last(deployment.id) or None,
+        )
+
+    def analysis(self, name: str) -> dict[str, Any]:
+        """What the chart of a canary shows."""
+        return self._workflow.evidence.points(self.site.records.deployment(name).id)
 
     def _on_instance(self, instance: Instance) -> None:
         try:

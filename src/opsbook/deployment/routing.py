@@ -105,6 +105,10 @@ def _fallback(placement: Placement, served: list[str], known: Mapping[str, Backe
     before must not answer silently, however warm it still is.
     """
     release = placement.release
+    if placement.trial is not None and len(served) > 1:
+        return (
+            None  # what the stable version answers for a canary would be counted as the canary's own success
+        )
     if placement.watch is not None and served == [backend_name(placement, release)]:
         release = placement.watch.back_to
     name = backend_name(placement, release)

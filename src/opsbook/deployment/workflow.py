@@ -10,11 +10,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from opsbook.deployment.evidence import Evidence
 from opsbook.deployment.looking import Lookout
-from opsbook.deployment.looks import Action, Enter, Finish, Promote, Reroute, Start, Stop, Wait
+from opsbook.deployment.looks import Action, Enter, Finish, Gate, Promote, Reroute, Start, Stop, Wait
 from opsbook.deployment.model import Deployment, Hold, Outcome, Phase, Placement, Transition, Watch
 from opsbook.deployment.plan import decide
 from opsbook.deployment.preparing import prepare
@@ -32,6 +32,12 @@ from opsbook.world.words import Address
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
 LONGER_EACH_TIME = 1.2  # so that what took a while is seen within a fifth of it
 ACTOR = "opsbook"
+
+
+class Gatekeeper(Protocol):
+    """Says what stands between a deployment and its start."""
+
+    def look(self, deployment: Deployment) -> tuple[Gate, ...]: ...
 
 
 class Workflow:
@@ -104,7 +110,9 @@ class Workflow:
                 raise
             except OpsbookError as error:
                 self._take_back(self._deployment(name), error, turn)
-            pause = min(pause * LONGER_EACH_TIME, LONGEST_PAUSE) if isinstance(action, Wait) else SHORTEST_PAUSE
+            pause = (
+                min(pause * LONGER_EACH_TIME, LONGEST_PAUSE) if isinstance(action, Wait) else SHORTEST_PAUSE
+            )
             if isinstance(action, Wait):
                 self._site.clock.sleep(pause)
             # A canary's step re-enters the same phase; the step counter tells them apart.
