@@ -363,3 +363,15 @@ def test_rollback_goes_to_the_version_that_served(workshop: Workshop) -> None:
     workshop.deploy("3.0")
     assert workshop.rollback()["version"] == "2.0"
     assert workshop.get() == (200, "2.0")
+
+
+def test_the_release_before_the_last_is_put_away_after_the_deployment(workshop: Workshop) -> None:
+    """A deployment does not wait for what has had no requests for long; the steward stops it, and nothing else."""
+    for version in ("1.0", "2.0", "3.0"):
+        (workshop.root / "web" / "note.txt").write_text(version)
+        assert workshop.deploy(version)["outcome"] == "succeeded"
+    with Customers(workshop) as customers:
+        until(lambda: len(workshop.runtime.instances()) == 4, what="the instances of 1.0 to be stopped")
+        until(lambda: len(workshop.placement().groups) == 2, what="1.0 to be forgotten")
+    assert sorted({instance.version for instance in workshop.runtime.instances()}) == ["2.0", "3.0"]
+    assert customers.failures == []

@@ -209,13 +209,16 @@ def promote(deployment: Deployment, placement: Placement) -> Action:
 
 
 def drain(deployment: Deployment, placement: Placement, seen: Seen) -> Action:
-    """After promotion: everything that is neither the new release nor the warm previous one leaves."""
-    warm = placement.previous.release if placement.previous else ""
+    """After promotion: what served until now leaves, unless it stays warm.
+
+    A release that had no requests any more is not waited for: `leftovers` are put away by the steward.
+    """
+    stays = {deployment.release, placement.previous.release if placement.previous else ""}
     releases = placement.instances()
     leaving = {
         name: draining
         for name, draining in others(deployment, placement).items()
-        if draining or releases[name] not in (warm, deployment.release)
+        if draining or (releases[name] == deployment.before.release and releases[name] not in stays)
     }
     if leaving:
         return retire(placement, seen, deployment, leaving, "the old version finishes its requests")
@@ -223,6 +226,12 @@ def drain(deployment: Deployment, placement: Placement, seen: Seen) -> Action:
         # Without a watch window it was the promotion that ended what the old version stood in for.
         return Reroute(placement, f"{deployment.version} serves by itself")
     return Finish(Phase.DONE, Outcome.SUCCEEDED, f"{deployment.version} serves {deployment.subject}")
+
+
+def leftovers(placement: Placement) -> frozenset[str]:
+    """Releases that still run although they neither serve nor stay warm; only meant between deployments."""
+    stays = {placement.release, placement.previous.release if placement.previous else ""}
+    return frozenset(group.release for group in placement.groups if group.release not in stays)
 
 
 def step_count(deployment: Deployment) -> int:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
 from opsbook.deployment.model import Abort, Deployment, Placement, Release, Rollout
 from opsbook.errors import NotFound
 from opsbook.journal import Journal
@@ -53,21 +50,22 @@ class Records:
     def deployments(
         self, environment: str | None = None, service: str | None = None, limit: int = 50
     ) -> list[Deployment]:
-        """Newest first."""
-        found = (
-            Deployment.model_validate(document)
-            for document in sorted(
-                self._journal.state.items("deployment/").values(),
-                key=lambda document: document["requested_at"],
-                reverse=True,
-            )
-            if environment in (None, document["environment"]) and service in (None, document["service"])
-        )
-        return [deployment for deployment, _ in zip(found, range(limit), strict=False)]
+        """Newest first. Their ids are numbered, so only as many are read as are wanted."""
+        found: list[Deployment] = []
+        for number in range(int(self._journal.state.get(COUNTER) or 0), 0, -1):
+            document = self._journal.state.get(deployment_key(f"d-{number}"))
+            if document is None or environment not in (None, document["environment"]):
+                continue
+            if service in (None, document["service"]):
+                found.append(Deployment.model_validate(document))
+                if len(found) >= limit:
+                    break
+        return found
 
     def unfinished(self) -> list[Deployment]:
-        documents: Iterable[dict[str, Any]] = self._journal.state.items("deployment/").values()
-        return [Deployment.model_validate(d) for d in documents if d.get("finished_at") is None]
+        """All that have not ended; cheap however many there have been."""
+        names = (key.removeprefix(open_key("")) for key in self._journal.state.items(open_key("")))
+        return [self.deployment(name) for name in names]
 
     def unfinished_rollouts(self) -> list[Rollout]:
         documents = self._journal.state.items("rollout/").values()
@@ -78,6 +76,14 @@ class Records:
         if document is None:
             raise NotFound(f"there is no rollout {name}", where=name)
         return Rollout.model_validate(document)
+
+
+COUNTER = "counter/deployment"
+
+
+def open_key(name: str) -> str:
+    """There is such a document exactly while the deployment has not ended."""
+    return f"open/{name}"
 
 
 def placement_key(environment: str, service: str) -> str:

@@ -25,7 +25,7 @@ from opsbook.deployment.model import (
     Strategy,
 )
 from opsbook.deployment.preparing import target_release
-from opsbook.deployment.records import abort_key, allowed_key, deployment_key, rollout_key
+from opsbook.deployment.records import COUNTER, abort_key, allowed_key, deployment_key, open_key, rollout_key
 from opsbook.deployment.site import Site
 from opsbook.deployment.sources import label_of, source_of
 from opsbook.deployment.turns import at_work
@@ -289,7 +289,7 @@ class Requests:
             if deployment.when_busy == "refuse":
                 self._refuse_if_busy(deployment)
         with self._numbering:
-            number = int(self._site.journal.state.get("counter/deployment") or 0)
+            number = int(self._site.journal.state.get(COUNTER) or 0)
             numbered = {
                 deployment.service: deployment.but(id=f"d-{number + index}")
                 for index, deployment in enumerate(planned, 1)
@@ -302,9 +302,10 @@ class Requests:
                 together=together,
                 requested_by=actor,
             )
-            put: dict[str, Any] = {"counter/deployment": number + len(planned)}
+            put: dict[str, Any] = {COUNTER: number + len(planned)}
             for deployment in numbered.values():
                 put[deployment_key(deployment.id)] = deployment.but(rollout=rollout.id).to_json()
+                put[open_key(deployment.id)] = {}
             put[rollout_key(rollout.id)] = rollout.to_json()
             self._site.journal.append(
                 "rollout.requested",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from opsbook.deployment.model import Deployment, Outcome, Phase, Rollout
-from opsbook.deployment.records import deployment_key, rollout_key
+from opsbook.deployment.records import deployment_key, open_key, rollout_key
 from opsbook.deployment.requests import Requests
 from opsbook.deployment.site import Site
 from opsbook.journal.durable import Interrupted
@@ -60,7 +60,7 @@ class Rollouts:
                 "seconds": 0.0,
             },
             actor="opsbook",
-            put={deployment_key(deployment.id): ended.to_json()},
+            put={deployment_key(deployment.id): ended.to_json(), open_key(deployment.id): None},
         )
 
     def _take_back(self, rollout: Rollout, deployment: Deployment, bad: Deployment) -> None:

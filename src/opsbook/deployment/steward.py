@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from opsbook.deployment.draining import DRAIN_SETTLE, taking_out
+from opsbook.deployment.forward import leftovers
 from opsbook.deployment.model import Placement, Watch
 from opsbook.deployment.records import deployment_key, placement_key
 from opsbook.deployment.requests import Requests
@@ -14,7 +15,7 @@ from opsbook.deployment.router import Router
 from opsbook.deployment.routing import backend_name
 from opsbook.deployment.side_by_side import side_by_side
 from opsbook.deployment.site import Site
-from opsbook.deployment.turns import LEASE_SECONDS, at_work, lease_subject
+from opsbook.deployment.turns import LEASE_SECONDS, STEWARD, at_work, lease_subject
 from opsbook.deployment.upkeep import Upkeep
 from opsbook.errors import Locked, OpsbookError
 
@@ -54,8 +55,13 @@ class Steward:
     def look(self) -> None:
         """One round."""
         now = self._site.clock.now()
-        for placement in self._site.records.placements():
+        placements = [placement for placement in self._site.records.placements() if _wants_care(placement)]
+        # A deployment under way does not always hold its lock: after a crash, or when the clock jumped past its end.
+        under_way = {found.subject for found in self._site.records.unfinished()} if placements else set()
+        for placement in placements:
             watch, previous = placement.watch, placement.previous
+            if placement.subject in under_way:
+                continue
             try:
                 if watch is not None and (reason := self._trouble(placement, watch)):
                     self._revert(placement, watch, reason)
@@ -63,6 +69,8 @@ class Steward:
                     self._end_watch(placement)
                 elif previous is not None and watch is None and now > previous.until:
                     self._end_warm(placement)
+                elif leftovers(placement):
+                    self._put_away_leftovers(placement)
             except Locked:
                 continue  # somebody is at work on it; the next round looks again
 
@@ -125,7 +133,7 @@ class Steward:
         assert previous is not None
         lease = self._site.journal.leases.acquire(
             lease_subject(placement.environment, placement.service),
-            holder="opsbook",
+            holder=STEWARD,
             reason=f"stopping the previous release {previous.version}",
             ttl=LEASE_SECONDS,
             resume=True,  # what a steward that was killed had begun is for the next one to finish
@@ -165,6 +173,36 @@ class Steward:
         finally:
             self._site.journal.leases.release(lease)
 
+    def _put_away_leftovers(self, placement: Placement) -> None:
+        """Releases that neither serve nor stay warm. They are forgotten last, so that a crash forgets none of them."""
+        lease = self._site.journal.leases.acquire(
+            lease_subject(placement.environment, placement.service),
+            holder=STEWARD,
+            reason="stopping releases that serve no more",
+            ttl=LEASE_SECONDS,
+            resume=True,
+        )
+        try:
+            placement = self._present(placement)
+            old = leftovers(placement)
+            names = {name for name, release in placement.instances().items() if release in old}
+            if not names:
+                return
+            self._change(placement, taking_out(placement, names))
+            self._router.apply()
+            self._site.clock.sleep(DRAIN_SETTLE)
+            side_by_side([partial(self._site.runtime.stop, name) for name in names])
+            self._router.forget(names, self._present(placement), lease)
+            self._site.journal.append(
+                "instance.stopped",
+                placement.subject,
+                {"deployment": placement.deployment, "instances": sorted(names)},
+                actor="opsbook",
+                lease=lease,
+            )
+        finally:
+            self._site.journal.leases.release(lease)
+
     def _present(self, placement: Placement) -> Placement:
         return self._site.records.placement(placement.environment, placement.service)
 
@@ -179,3 +217,7 @@ class Steward:
         lease = at_work(self._site, placement.environment, placement.service)
         if lease is not None:
             raise Locked(f"{lease.holder} is at work", where=placement.subject)
+
+
+def _wants_care(placement: Placement) -> bool:
+    return placement.watch is not None or placement.previous is not None or bool(leftovers(placement))

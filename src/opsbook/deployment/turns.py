@@ -12,6 +12,7 @@ from opsbook.errors import Conflict, Locked, NotFound, OpsbookError
 from opsbook.journal import Lease
 
 LEASE_SECONDS = 15.0
+STEWARD = "opsbook"  # the holder of the steward's leases
 
 
 class LostTurn(OpsbookError):
@@ -23,9 +24,12 @@ def lease_subject(environment: str, service: str) -> str:
 
 
 def at_work(site: Site, environment: str, service: str) -> Lease | None:
-    """The lease of whoever is at work there; a deployment that has ended is just about to give its lease back."""
+    """The lease of whoever is at work there and has to be waited for by name.
+
+    Not a deployment that has ended, which is about to give its lease back, and not the steward, who only tidies up.
+    """
     lease = site.journal.leases.get(lease_subject(environment, service))
-    if lease is None or lease.expires_at <= site.clock.now():
+    if lease is None or lease.expires_at <= site.clock.now() or lease.holder == STEWARD:
         return None
     with contextlib.suppress(NotFound):
         if site.records.deployment(lease.holder).finished:

@@ -18,7 +18,7 @@ from opsbook.deployment.looks import Action, Enter, Finish, Gate, Promote, Rerou
 from opsbook.deployment.model import Deployment, Hold, Outcome, Phase, Placement, Transition, Watch
 from opsbook.deployment.plan import decide
 from opsbook.deployment.preparing import prepare
-from opsbook.deployment.records import deployment_key, placement_key
+from opsbook.deployment.records import deployment_key, open_key, placement_key
 from opsbook.deployment.router import Router
 from opsbook.deployment.routing import TRIAL_HEADER
 from opsbook.deployment.side_by_side import side_by_side
@@ -310,7 +310,7 @@ class Workflow:
             },
             actor=ACTOR,
             lease=turn.lease if turn else None,
-            put=put | {deployment_key(deployment.id): ended.to_json()},
+            put=put | {deployment_key(deployment.id): ended.to_json(), open_key(deployment.id): None},
         )
         return action.phase
 
