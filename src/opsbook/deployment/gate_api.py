@@ -100,6 +100,13 @@ def router(
             keeper.approvals.approve(name, who, body.comment, plan=body.plan)
         return view(name) | {"gates": keeper.view(name)["gates"]}
 
+    @routes.post("/deployments/{name}/go-on", dependencies=[requires_nothing()])
+    def go_on(name: str, body: ApproveBody, who: Who, allow: Allow) -> dict[str, Any]:
+        """Let a canary go on beyond a step that the analysis cannot decide."""
+        _allow_going_on(keeper, records.deployment(name), who, allow)
+        requests.allow(name, who.actor, body.comment)
+        return view(name)
+
     @routes.delete("/deployments/{name}/approve", status_code=204, dependencies=[requires_nothing()])
     def withdraw(name: str, who: Who) -> Response:
         """Take one's yes back, while the deployment still waits."""

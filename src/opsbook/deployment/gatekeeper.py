@@ -18,12 +18,10 @@ from opsbook.deployment.holds import Holds
 from opsbook.deployment.hooks import HookRunner, results
 from opsbook.deployment.looks import Gate
 from opsbook.deployment.model import Deployment, Phase, Release
-from opsbook.deployment.promotion import promotion
+from opsbook.deployment.promotion import promotion, succeeded_before
 from opsbook.deployment.site import Site
 from opsbook.security.plan import holders
 from opsbook.world.hosts import commands, web
-
-PROMOTION_SECONDS = 2.0
 
 
 class Gatekeeper:
@@ -50,7 +48,7 @@ class Gatekeeper:
         self._site = site
         self._incident_open = incident_open
         self._background = Background()
-        self._promotions: dict[str, tuple[float, str | None]] = {}
+        self._succeeded: dict[str, frozenset[str]] = {}
         runner = Commands(site, run)
         self.checklists = Checklists(
             site, Checks(site, runner, status_of, book_errors=book_errors, alerts=alerts)
@@ -155,16 +153,14 @@ class Gatekeeper:
         return facts, plan_parts(deployment, release, entry)
 
     def _promotion(self, environment: Environment, deployment: Deployment, release: Release) -> str | None:
-        """Asked every few seconds only: it reads the whole history of the environment before."""
-        now = self._site.clock.monotonic()
-        at, known = self._promotions.get(deployment.id, (float("-inf"), None))
-        if now - at > PROMOTION_SECONDS:
-            known = promotion(self._site.records, environment, deployment, release)
-            recent = {
-                name: one for name, one in self._promotions.items() if now - one[0] <= PROMOTION_SECONDS
-            }
-            self._promotions = {**recent, deployment.id: (now, known)}
-        return known
+        """The history is read once for each deployment; a success is taken away only by a hold, which is looked at."""
+        records = self._site.records
+        succeeded = self._succeeded.get(deployment.id)
+        if not succeeded:
+            succeeded = succeeded_before(records, environment, release)
+            recent = dict(list(self._succeeded.items())[-100:])
+            self._succeeded = {**recent, deployment.id: succeeded}
+        return promotion(records, environment, release, succeeded)
 
     def _roles(self, book: Book, deployment: Deployment) -> frozenset[str]:
         """The roles that who asked has there. A name that is nobody's in the handbook is the local operator's, who is
