@@ -214,11 +214,12 @@ def drain(deployment: Deployment, placement: Placement, seen: Seen) -> Action:
     A release that had no requests any more is not waited for: `leftovers` are put away by the steward.
     """
     stays = {deployment.release, placement.previous.release if placement.previous else ""}
+    served = {deployment.before.release, baseline_of(deployment)}
     releases = placement.instances()
     leaving = {
         name: draining
         for name, draining in others(deployment, placement).items()
-        if draining or (releases[name] == deployment.before.release and releases[name] not in stays)
+        if draining or (releases[name] in served and releases[name] not in stays)
     }
     if leaving:
         return retire(placement, seen, deployment, leaving, "the old version finishes its requests")

@@ -58,12 +58,28 @@ def decide(deployment: Deployment, placement: Placement, seen: Seen) -> Action:
                 return Wait(waiting)
             return promote(deployment, placement)
         case Phase.DRAINING:
-            return drain(deployment, placement, seen)
+            return _end(deployment, placement, seen)
     if deployment.kind == "scale":
         return scale(deployment, placement, seen)
     if deployment.strategy.type == "rolling":
         return roll(deployment, placement, seen)
     return switch(deployment, placement, seen)
+
+
+def _end(deployment: Deployment, placement: Placement, seen: Seen) -> Action:
+    """The old version leaves; then what the handbook wants done afterwards is done, and must succeed."""
+    action = drain(deployment, placement, seen)
+    barred = next((gate for gate in seen.gates if gate.status != "open"), None)
+    if barred is None or not isinstance(action, Finish):
+        return action
+    if barred.status == "waiting":
+        return Wait(barred.detail)
+    reason = f"the gate {barred.name} after the deployment: {barred.detail}"
+    if can_return(deployment, placement, seen):
+        return Enter(Phase.ABORTING, reason)
+    return Finish(
+        Phase.DONE, Outcome.SUCCEEDED, f"{action.reason}; but {reason}, and nothing is left to go back to"
+    )
 
 
 # --- what is wrong

@@ -29,7 +29,7 @@ from opsbook.deployment.records import COUNTER, abort_key, allowed_key, deployme
 from opsbook.deployment.site import Site
 from opsbook.deployment.sources import label_of, source_of
 from opsbook.deployment.turns import at_work
-from opsbook.errors import Conflict, Invalid, Locked, NeedsApproval, NotFound
+from opsbook.errors import Conflict, Invalid, Locked, NotFound
 
 WhenBusy = Literal["refuse", "queue", "supersede"]
 
@@ -66,7 +66,6 @@ class Requests:
         environment = self._environment(book, request.environment)
         if not request.services:
             raise Invalid("no service was named", hint="opsbook deploy SERVICE --to ENV")
-        _no_gate_in_the_way(book, environment)
         if request.check_index is not None:
             present = environment_plan(self._site, book, environment).check_index
             if present != request.check_index:
@@ -109,7 +108,6 @@ class Requests:
         """
         book = self._site.book()
         environment = self._environment(book, environment)
-        _no_gate_in_the_way(book, environment)
         origin = book.environments[environment].promote_from
         if origin is None:
             raise Invalid(
@@ -467,17 +465,6 @@ def _strategy(book: Book, effective: EffectiveService, wanted: str | None) -> St
             ProbeLoad(path=chosen.probe_load.path, rate=chosen.probe_load.rate) if chosen.probe_load else None
         ),
     )
-
-
-def _no_gate_in_the_way(book: Book, environment: str) -> None:
-    protect = book.environments[environment].protect
-    if protect is not None and protect.approvals > 0:
-        raise NeedsApproval(
-            f"{environment} asks for {protect.approvals} approval(s) by {', '.join(protect.approvers)}, "
-            "and this version of opsbook cannot take approvals yet",
-            hint=f"take `protect` out of environments/{environment}.yaml if deployments may go there unapproved",
-            where=environment,
-        )
 
 
 def _nearest(name: str, known: Any) -> str:

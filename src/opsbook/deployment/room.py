@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import opsbook.deployment.events as _kinds  # noqa: F401 - registers the kinds of events
 from opsbook.deployment.changes import environment_plan
 from opsbook.deployment.ending import end_services
-from opsbook.deployment.looks import Gate
-from opsbook.deployment.model import Deployment, Phase, Placement
+from opsbook.deployment.gatekeeper import Gatekeeper
+from opsbook.deployment.model import Deployment, Placement
 from opsbook.deployment.requests import Requests
 from opsbook.deployment.rollouts import Rollouts
 from opsbook.deployment.router import Router
@@ -19,29 +19,27 @@ from opsbook.deployment.steward import Steward
 from opsbook.deployment.turns import give_back
 from opsbook.deployment.upkeep import Upkeep
 from opsbook.deployment.views import deployment_view, service_view, serving_sentence
-from opsbook.deployment.workflow import Gatekeeper, Workflow
+from opsbook.deployment.workflow import Workflow
 from opsbook.errors import NotFound, OpsbookError
 from opsbook.world.words import Instance
-
-
-class OpenGates:
-    """No gate stands anywhere."""
-
-    def look(self, deployment: Deployment) -> tuple[Gate, ...]:
-        """Nothing to wait for."""
-        del deployment
-        return ()
 
 
 class Deployments:
     """Everything about deployments that the faces may ask."""
 
-    def __init__(self, site: Site, stopping: threading.Event, log: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        site: Site,
+        stopping: threading.Event,
+        log: Callable[[str], None],
+        *,
+        book_errors: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
         self.site = site
         self.router = Router(site)
         self.requests = Requests(site)
-        self._gatekeeper: Gatekeeper = OpenGates()
-        self._workflow = Workflow(site, self.router, self._gatekeeper, stopping)
+        self.gatekeeper = Gatekeeper(site, book_errors=book_errors)
+        self._workflow = Workflow(site, self.router, self.gatekeeper, stopping)
         self._rollouts = Rollouts(site, self.requests, stopping)
         self._upkeep = Upkeep(site, self.router, self._on_proxy)
         self._steward = Steward(site, self.router, self.requests, self._upkeep, stopping, log)
@@ -163,7 +161,7 @@ class Deployments:
             placement=placement,
             instances=instances,
             healthy=healthy,
-            gates=self._gatekeeper.look(deployment) if deployment.phase is Phase.GATED else (),
+            gates=self.gatekeeper.look(deployment),
             analysis=self._workflow.evidence.last(deployment.id) or None,
         )
 

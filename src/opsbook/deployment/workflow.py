@@ -37,7 +37,14 @@ ACTOR = "opsbook"
 class Gatekeeper(Protocol):
     """Says what stands between a deployment and its start."""
 
-    def look(self, deployment: Deployment) -> tuple[Gate, ...]: ...
+    def look(self, deployment: Deployment) -> tuple[Gate, ...]:
+        """Before the start."""
+
+    def after(self, deployment: Deployment) -> Gate:
+        """Before the end."""
+
+    def check(self, name: str, stage: str) -> None:
+        """Let the machine check its items of the stage ``during`` or ``post``; returns at once."""
 
 
 class Workflow:
@@ -99,7 +106,7 @@ class Workflow:
             seen = replace(
                 seen,
                 verdict=self.evidence.look(deployment, placement),
-                gates=self._gatekeeper.look(deployment) if started_in is Phase.GATED else (),
+                gates=self._gates(deployment),
             )
             action = decide(deployment, placement, seen)
             self.waiting[name] = action.waiting_for if isinstance(action, Wait) else ""
@@ -119,6 +126,13 @@ class Workflow:
             if isinstance(action, Enter | Finish):
                 break
         return self._deployment(name).phase
+
+    def _gates(self, deployment: Deployment) -> tuple[Gate, ...]:
+        if deployment.phase is Phase.GATED:
+            return self._gatekeeper.look(deployment)
+        if deployment.phase is Phase.DRAINING and deployment.kind == "deploy":
+            return (self._gatekeeper.after(deployment),)
+        return ()
 
     # --- the actions, in the order of a deployment
 
@@ -173,6 +187,8 @@ class Workflow:
         if action.phase is Phase.ABORTING:
             deployment = deployment.but(reason=action.message)
         self._probe(deployment.but(phase=action.phase))
+        if action.phase is Phase.SHIFTING and action.step == 0 and deployment.kind == "deploy":
+            self._gatekeeper.check(deployment.id, "during")
         self._record(
             deployment.but(phase=action.phase, step=action.step), action.phase, action.message, turn, evidence
         )
@@ -312,6 +328,8 @@ class Workflow:
             lease=turn.lease if turn else None,
             put=put | {deployment_key(deployment.id): ended.to_json(), open_key(deployment.id): None},
         )
+        if action.outcome is Outcome.SUCCEEDED and deployment.kind == "deploy":
+            self._gatekeeper.check(deployment.id, "post")
         return action.phase
 
     # --- when something is in the way

@@ -88,7 +88,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             boundary=boundary,
         )
         log = logging.getLogger("opsbook").warning
-        deployments = Deployments(site, stopping, log)
+        deployments = Deployments(site, stopping, log, book_errors=handbook.errors)
         deployments.start()
         observing = Observing(site, telemetry, stopping, log)
         loops = [

@@ -105,6 +105,10 @@ class Handbook:
         )
         self.refresh()
 
+    def errors(self) -> list[str]:
+        """The errors of the files as last read, in words."""
+        return [str(problem) for problem in self._keeper.problems if problem.severity == "error"]
+
     def problems(self) -> list[dict[str, Any]]:
         """Errors and warnings of the files as last read."""
         return [
