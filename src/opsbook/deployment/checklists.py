@@ -97,6 +97,8 @@ class Checklists:
             results[item.id] = self._checks.check(item, deployment)
             if stage == "pre" and results[item.id].status == "failed":
                 break
+        if not results:
+            return
         at = self._site.clock.now()
         shown = {key: {"status": one.status, "detail": one.detail} for key, one in results.items()}
         self._change(
