@@ -106,10 +106,21 @@ def crash_loop(play: Play) -> None:
     play.narrator.output(f"{orders} gift cards were ordered before 2.2 was taken back")
     taken_back = time.time()
     _serves(play, "2.0", after=taken_back)
+    _at_rest(play)
     held = [hold["version"] for hold in play.commands.service("web")["held"]]
     play.promise("2.2 is held, so that nothing deploys it again by itself", "2.2" in held, f"held are {held}")
     play.scenes.append(Scene("web 2.2, crash loop under traffic", "taken back by opsbook", seconds))
     play.nothing_lost()
+
+
+def _at_rest(play: Play, seconds: float = 30.0) -> None:
+    """Wait until nothing of web is under way any more: the way back drains what it left."""
+    deadline = time.monotonic() + seconds
+    while play.commands.service("web")["deployment"] is not None:
+        if time.monotonic() > deadline:
+            play.promise("the way back ends", False, f"it was under way for {seconds:g} s")
+            return
+        time.sleep(0.1)
 
 
 def manual_rollback(play: Play) -> None:
@@ -124,8 +135,8 @@ def manual_rollback(play: Play) -> None:
     asked = time.time()
     ended = play.type("rollback", "web", "--in", "local")
     _serves(play, "2.0", after=time.time())
-    last_bad = play.customers.wait_for(100)["versions"]["3.0"]["last_at"]
-    play.rollback_seconds = max(0.0, last_bad - asked)
+    answered = play.customers.wait_for(100)["versions"]
+    play.rollback_seconds = max(0.0, answered["3.0"]["last_at"] - asked) if "3.0" in answered else None
     play.scenes.append(Scene("web 3.0 rolled back to 2.0", "succeeded", ended.seconds))
     play.nothing_lost()
 

@@ -14,7 +14,18 @@ from typing import Any, Protocol
 
 from opsbook.deployment.evidence import Evidence
 from opsbook.deployment.looking import Lookout
-from opsbook.deployment.looks import Action, Enter, Finish, Gate, Promote, Reroute, Start, Stop, Wait
+from opsbook.deployment.looks import (
+    Action,
+    Enter,
+    Finish,
+    Gate,
+    Promote,
+    Reroute,
+    Seen,
+    Start,
+    Stop,
+    Wait,
+)
 from opsbook.deployment.model import Deployment, Hold, Outcome, Phase, Placement, Transition, Watch
 from opsbook.deployment.plan import decide
 from opsbook.deployment.preparing import prepare
@@ -101,13 +112,12 @@ class Workflow:
         while (deployment := self._deployment(name)).phase is started_in:
             self._check_still_running()
             placement = self._placement(deployment)
-            serving = self._router.serves_present()
-            seen = lookout.look(deployment, placement, serving=serving)
-            seen = replace(
-                seen,
-                verdict=self.evidence.look(deployment, placement),
-                gates=self._gates(deployment),
-            )
+            seen = Seen()
+            if started_in not in (Phase.PENDING, Phase.GATED):  # nothing runs yet that one could look at
+                serving = self._router.serves_present()
+                seen = lookout.look(deployment, placement, serving=serving)
+            verdict = self.evidence.look(deployment, placement)
+            seen = replace(seen, verdict=verdict, gates=self._gates(deployment))
             action = decide(deployment, placement, seen)
             self.waiting[name] = action.waiting_for if isinstance(action, Wait) else ""
             turn.check()
