@@ -54,6 +54,8 @@ def create_app(rooms: Rooms, *, documentation: bool = False) -> FastAPI:
         app.include_router(security_routes(rooms.security))
     for routes in rooms.routers:
         app.include_router(routes)
+    if rooms.install_pages is not None:
+        rooms.install_pages(app)
     return app
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from fastapi import APIRouter
+    from fastapi import APIRouter, FastAPI
 
     from opsbook.journal import Journal
     from opsbook.security.room import Security
@@ -35,6 +35,7 @@ class Rooms:
             while the server still answers, and when it raises, the server goes on. False ends background
             loops only.
         security: who knows persons by their tokens and sessions; None: there is the local operator only.
+        install_pages: adds the console to the application; None: there is none.
         close: called once, last, after no request is under way: flush and close files and databases.
     """
 
@@ -44,6 +45,7 @@ class Rooms:
     health: Callable[[], dict[str, Any]]
     stop: Callable[[bool], None]
     security: Security | None = None
+    install_pages: Callable[[FastAPI], None] | None = None
     close: Callable[[], None] = field(default=_nothing)
 
 
