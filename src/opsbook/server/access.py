@@ -131,9 +131,8 @@ class Access:
             if self._security is not None and given.startswith(PREFIX.encode()):
                 return await asyncio.to_thread(self._security.by_token, given.decode("latin-1"))
         raise NotSignedIn(
-            "a valid token is needed",
-            hint="send `Authorization: Bearer TOKEN`; it is in the file `token` of the state folder, "
-            "or your own: opsbook tokens create",
+            "this is no valid token here",
+            hint="one is in the file `token` of the state folder; your own: opsbook tokens create --for YOU",
         )
 
     def _check_host(self, header: str) -> None:
