@@ -14,6 +14,8 @@ from opsbook.deployment.api import router as deployment_routes
 from opsbook.deployment.gate_api import router as gate_routes
 from opsbook.monitoring.api import router as monitoring_routes
 from opsbook.security.api import in_body, requires
+from opsbook.security.api import router as security_routes
+from opsbook.security.plan import visible
 from opsbook.security.sessions import COOKIE
 from opsbook.server.access import Access
 from opsbook.server.app import create_app
@@ -53,7 +55,7 @@ def application(vault: Any) -> FastAPI:
     environments = {name: {"services": {}} for name in ("staging", "production")}
     return create_app(
         Rooms(
-            routers=[probing()],
+            routers=[probing(), security_routes(vault.security)],
             events=vault.journal,
             status=lambda environment: {"environments": environments},
             health=lambda: {"ok": True},
@@ -358,6 +360,7 @@ def test_every_route_says_what_it_needs() -> None:
             gate_routes(stub, stub, stub, stub),
             monitoring_routes(stub, stub, stub),
             book_routes(stub),
+            security_routes(stub),
         ],
         events=stub,
         status=nothing,
@@ -386,3 +389,29 @@ def _guarded(route: Any) -> bool:
 def test_nobody_is_the_local_operator_by_default(vault: Any) -> None:
     """An application without its doorkeeper lets nobody do anything."""
     assert 401 == Door(application(vault)).get("/api/probe").status_code
+
+
+def test_a_stream_ends_with_the_token_it_was_opened_with(doors: Doors) -> None:
+    """And tells of an environment only while its listener may look there."""
+    vault = doors.vault
+    token, secret = vault.security.tokens.create("ben", "root")
+    who = vault.security.by_token(secret)
+    streams = doors.app.state.streams
+
+    def now() -> frozenset[str] | None:
+        return visible(vault.security.present(who))
+
+    async def listen() -> list[str]:
+        heard = []
+        async for message in streams.follow(vault.journal.head().id, (), None, visible=now, ping=0.05):
+            heard.append(message)
+            if len(heard) == 1:
+                for subject in ("production/web", "staging/web"):
+                    vault.journal.append("session.closed", subject, {"id": "s", "for": ""}, actor="test")
+            if "staging/web" in message:
+                vault.security.tokens.revoke(token.id, "alice")
+        return heard
+
+    heard = asyncio.run(asyncio.wait_for(listen(), 20))
+    assert "staging/web" in "".join(heard)
+    assert "production/web" not in "".join(heard)

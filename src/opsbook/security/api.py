@@ -49,6 +49,26 @@ def seen(who: Who) -> frozenset[str] | None:
 Visible = Annotated[frozenset[str] | None, Depends(seen)]
 
 
+def watching(request: Request, who: Who) -> Callable[[], frozenset[str] | None]:
+    """For a stream: the environments that whoever opened it may look at now.
+
+    The function raises NotSignedIn once their token or session is over, and NotAllowed once they may look nowhere.
+    """
+    security = _security(request)
+
+    def now() -> frozenset[str] | None:
+        present = who if security is None else security.present(who)
+        found = visible(present)
+        if found is not None and not found:
+            raise NotAllowed(f"{who.name} may not look any more")
+        return found
+
+    return now
+
+
+Watching = Annotated[Callable[[], frozenset[str] | None], Depends(watching)]
+
+
 def requires(action: Action, environment_of: Where | None = None) -> Any:
     """A dependency that lets in who may do `action` in the environment of the request.
 

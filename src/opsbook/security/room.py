@@ -43,6 +43,24 @@ class Security:
             raise NotSignedIn("you are not signed in any more", hint="opsbook login-link")
         return self._of_session(session), csrf_of(secret)
 
+    def present(self, who: Identity) -> Identity:
+        """`who` at this moment, for streams that outlast a request: with the roles of now.
+
+        Raises:
+            NotSignedIn: the token or session is over.
+        """
+        if who.via == "token":
+            token = self.tokens.get(who.credential)
+            if not token.valid(self._now()):
+                raise NotSignedIn("this token is over")
+            return self._of_token(token)
+        if who.via == "session":
+            session = self.sessions.get(who.credential)
+            if session is None or not self._token_holds(session):
+                raise NotSignedIn("this session is over")
+            return self._of_session(session)
+        return who
+
     def sign_in(self, given: str) -> tuple[Session, str]:
         """Open a session with a sign-in link's secret or a personal token: the session, and the cookie's value.
 

@@ -127,12 +127,14 @@ class Sessions:
     def find(self, secret: str) -> Session | None:
         """The session whose cookie this is; None when there is none, or it is over."""
         digest = digest_of(secret)
-        document = self._journal.state.get(_key(_id(digest)))
-        if document is None:
-            return None
-        session = Session.model_validate(document)
-        alive = hmac.compare_digest(session.digest, digest) and self._now() < session.expires_at
-        return session if alive else None
+        session = self.get(_id(digest))
+        return session if session is not None and hmac.compare_digest(session.digest, digest) else None
+
+    def get(self, name: str) -> Session | None:
+        """The session with this id; None when there is none, or it is over."""
+        document = self._journal.state.get(_key(name))
+        session = Session.model_validate(document) if document is not None else None
+        return session if session is not None and self._now() < session.expires_at else None
 
     def listed(self) -> list[Session]:
         """Those that are not over, the newest first."""

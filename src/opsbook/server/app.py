@@ -16,7 +16,6 @@ from fastapi.responses import JSONResponse
 
 import opsbook
 from opsbook.security.api import Visible, requires, requires_somewhere
-from opsbook.security.api import router as security_routes
 from opsbook.server import events, failures, journal_api
 from opsbook.server.rooms import Rooms
 
@@ -50,8 +49,6 @@ def create_app(rooms: Rooms, *, documentation: bool = False) -> FastAPI:
     app.include_router(_server_routes(rooms, app.state.ending))
     app.include_router(events.router(rooms.events, app.state.streams))
     app.include_router(journal_api.router(rooms.events))
-    if rooms.security is not None:
-        app.include_router(security_routes(rooms.security))
     for routes in rooms.routers:
         app.include_router(routes)
     if rooms.install_pages is not None:

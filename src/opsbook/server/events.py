@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 
-from opsbook.errors import Invalid
-from opsbook.security.api import Visible, requires_somewhere
+from opsbook.errors import Invalid, NotAllowed
+from opsbook.security.api import Watching, requires_somewhere
 from opsbook.security.plan import sees
 
 if TYPE_CHECKING:
@@ -58,13 +58,14 @@ class Streams:
         kinds: tuple[str, ...],
         subject: str | None,
         *,
-        visible: frozenset[str] | None = None,
+        visible: Callable[[], frozenset[str] | None] = lambda: None,
         ping: float = PING_SECONDS,
     ) -> AsyncIterator[str]:
         """Server-sent events after journal id `after`, until the server ends.
 
         Args:
-            visible: the environments whose events may be told; None: all. ping: seconds between signs of life.
+            visible: asked again each time: the environments whose events may be told now; None: all. NotAllowed ends
+                the stream. ping: seconds between signs of life.
         """
         woken = asyncio.Event()
         self._open[woken] = asyncio.get_running_loop()
@@ -72,9 +73,13 @@ class Streams:
             yield "retry: 1000\n: connected\n\n"
             while not self._ended:
                 woken.clear()
+                try:
+                    told = await asyncio.to_thread(visible)
+                except NotAllowed:
+                    return  # who listened may not any more; they are told so when they connect again
                 page, after = await asyncio.to_thread(self._read, after, kinds, subject)
                 for event in page:
-                    if sees(visible, event.subject):
+                    if sees(told, event.subject):
                         yield _message(event)
                 if not page and not await _waited(woken, ping):
                     yield ": ping\n\n"
@@ -112,7 +117,7 @@ def router(journal: Journal, streams: Streams) -> APIRouter:
 
     @routes.get("/api/events", response_class=StreamingResponse, dependencies=[requires_somewhere("view")])
     async def events(
-        visible: Visible,
+        visible: Watching,
         after: Annotated[int | None, Query(ge=0, description="replay what follows this journal id")] = None,
         kinds: Annotated[
             list[str] | None, Query(description="kinds, comma separated; `deployment.*`")
