@@ -36,7 +36,7 @@ def switch(deployment: Deployment, placement: Placement, seen: Seen) -> Action:
             if placement.weights != weights or not seen.serving:
                 message = shift_message(deployment, deployment.step)
                 return Reroute(placement.but(weights=weights), message, shift=True)
-            if hold(deployment, deployment.step) > 0:
+            if is_watched(deployment, deployment.step):
                 message = f"watching for {hold(deployment, deployment.step):g} s"
                 return Enter(Phase.ANALYSING, message, deployment.step)
             return _next_step(deployment)
@@ -245,6 +245,13 @@ def step_count(deployment: Deployment) -> int:
 
 def hold(deployment: Deployment, step: int) -> float:
     return deployment.strategy.steps[step].hold if step < step_count(deployment) - 1 else 0.0
+
+
+def is_watched(deployment: Deployment, step: int) -> bool:
+    """Whether this step is stayed at: for its time, or, where it has none, until it has been judged."""
+    strategy = deployment.strategy
+    judged = bool(strategy.analysis) and not strategy.dry_run
+    return hold(deployment, step) > 0 or (judged and step < step_count(deployment) - 1)
 
 
 def baseline_of(deployment: Deployment) -> str:

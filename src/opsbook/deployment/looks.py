@@ -150,9 +150,12 @@ def all_members(placement: Placement) -> dict[str, bool]:
 def strays(deployment: Deployment, placement: Placement, seen: Seen) -> tuple[str, ...]:
     """Instances that traffic knows no more and that this deployment did not bring.
 
-    They were taken out of the placement to be stopped, and opsbook died before it stopped them.
+    They were taken out of the placement to be stopped, and opsbook died before it stopped them. The baseline is
+    brought for the comparison only, so after the promotion it is none of the deployment's any more.
     """
-    known = {*placement.instances(), *deployment.instances, *deployment.baseline, *deployment.backups}
+    known = {*placement.instances(), *deployment.instances, *deployment.backups}
+    if not deployment.promoted:
+        known |= set(deployment.baseline)
     return tuple(name for name in seen.looks if name not in known)
 
 

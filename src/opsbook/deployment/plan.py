@@ -97,7 +97,9 @@ def find_trouble(deployment: Deployment, placement: Placement, seen: Seen) -> Ac
         return Enter(Phase.ABORTING, deployment.abort.reason or f"aborted by {deployment.abort.by}")
     if deployment.promoted or deployment.phase in (Phase.PENDING, Phase.GATED):
         return None
-    for name in deployment.instances:
+    # Without its baseline a canary cannot begin; later the verdict says what it means that there is none.
+    begins = deployment.phase in (Phase.STARTING, Phase.READY)
+    for name in (*deployment.instances, *(deployment.baseline if begins else ())):
         look = seen.looks.get(name)
         if look is not None and (reason := ailing(deployment, look)):
             return Enter(Phase.ABORTING, reason, culprit=name)
