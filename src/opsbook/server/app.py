@@ -45,6 +45,7 @@ def create_app(rooms: Rooms, *, documentation: bool = False) -> FastAPI:
     )
     failures.install(app)
     app.state.streams = events.Streams(rooms.events)
+    app.state.at_end = [app.state.streams.close]  # each ends streams that would hold the server
     app.state.ending = Ending()
     app.include_router(_server_routes(rooms, app.state.ending))
     app.include_router(events.router(rooms.events, app.state.streams))

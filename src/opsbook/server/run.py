@@ -115,7 +115,8 @@ def _run(build: Build, book: Path, folder: Path, doors: Doors, notices: Notices)
         def begin_ending() -> None:
             notices.ending()
             stopping.set()
-            app.state.streams.close()
+            for close in app.state.at_end:
+                close()
 
         def opened() -> None:
             running = state.Running(

@@ -9,8 +9,15 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.routing import APIRoute
 
 from opsbook.deployment.model import Deployment
-from opsbook.deployment.pages.permits import deployment_buttons, go_on_action
-from opsbook.deployment.pages.sentences import KINDS, Condition, condition_of, sentence, verdict_of
+from opsbook.deployment.pages.permits import deployment_buttons, go_on_action, refusals
+from opsbook.deployment.pages.sentences import (
+    KINDS,
+    Condition,
+    condition_of,
+    figure,
+    sentence,
+    verdict_of,
+)
 from opsbook.deployment.pages.source import Shell, Source
 from opsbook.deployment.pages.stages import stages
 from opsbook.errors import NotFound, OpsbookError
@@ -120,7 +127,10 @@ def row(deployment: Deployment) -> dict[str, Any]:
 def _deployment(source: Source, identity: Identity, name: str) -> dict[str, Any]:
     view, deployment = source.room.view(name), source.records.deployment(name)
     analysis = source.room.analysis(name) if deployment.strategy.analysis else {}
+    if analysis.get("verdict") and not view["analysis"]:
+        view["analysis"] = analysis  # it was judged before opsbook was last started
     going_on = go_on_action(source, deployment.environment)
+    buttons = deployment_buttons(identity, view, deployment.requested_by, going_on)
     return {
         "title": f"{KINDS[deployment.kind]} {deployment.service} {deployment.version} → {deployment.environment}",
         "view": view,
@@ -130,7 +140,8 @@ def _deployment(source: Source, identity: Identity, name: str) -> dict[str, Any]
         "stages": stages(deployment, view["waiting_for"]),
         "shares": _shares(view),
         "release": _release(source, deployment),
-        "buttons": deployment_buttons(identity, view, deployment.requested_by, going_on),
+        "buttons": buttons,
+        "refused": refusals(buttons),
         "gates": view["gates"],
         "checklist": _checklist(source, identity, deployment),
         "charted": bool(deployment.strategy.analysis),
@@ -146,14 +157,22 @@ def _rules(deployment: Deployment, analysis: Mapping[str, Any]) -> list[dict[str
     """The rules it is judged by, before the first look as they were written."""
     judged = analysis.get("rules") or ()
     if judged:
-        return [{**rule, "condition": verdict_of(rule["verdict"])} for rule in judged]
+        return [
+            {
+                **rule,
+                "condition": verdict_of(rule["verdict"]),
+                "value": figure(rule["name"], rule["value"]),
+                "threshold": figure(rule["name"], rule["threshold"]),
+            }
+            for rule in judged
+        ]
     return [
         {
             "name": rule.name,
             "detail": "",
             "condition": verdict_of(None),
-            "value": None,
-            "threshold": None,
+            "value": "–",
+            "threshold": "–",
             "samples": None,
         }
         for rule in deployment.strategy.analysis

@@ -20,6 +20,7 @@ class Button:
     href: str
     why: str = ""
     look: str = ""  # "first" for what one most likely wants, "danger"
+    by_role: bool = False  # it is a role that is missing
 
 
 def button(
@@ -36,7 +37,19 @@ def button(
     """A button for `action`; `impossible` says why nobody can do it now."""
     decision = may(identity, action, environment)
     why = impossible or ("" if decision.allowed else decision.why)
-    return Button(name, label, href, why, look)
+    return Button(name, label, href, why, look, by_role=not impossible and not decision.allowed)
+
+
+def refusals(buttons: list[Button]) -> list[tuple[str, str]]:
+    """Why some cannot be used, as names and reason; several for which a role is missing are said together."""
+    found = [(one.label.rstrip("…"), one.why) for one in buttons if one.why and not one.by_role]
+    lacking = [one for one in buttons if one.by_role]
+    if len(lacking) == 1:
+        found.append((lacking[0].label.rstrip("…"), lacking[0].why))
+    elif lacking:
+        names = ", ".join(one.label.rstrip("…") for one in lacking)
+        found.append((names, f"your roles do not allow it; for example, {lacking[0].why}"))
+    return found
 
 
 def go_on_action(source: Source, environment: str) -> Action:
@@ -75,7 +88,8 @@ def deployment_buttons(
                 impossible=own,
             )
         )
-    if view["phase"] == "analysing" and view["strategy_type"] == "canary":
+    undecided = (view["analysis"] or {}).get("verdict") in ("inconclusive", "no_data", "error")
+    if view["phase"] == "analysing" and undecided:
         found.append(
             button(identity, going_on, environment, name="go-on", label="Go on…", href=f"{path}/go-on")
         )

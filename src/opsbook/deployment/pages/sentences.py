@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,6 +12,8 @@ from opsbook.terminal import count
 
 State = Literal["ok", "running", "warning", "critical", "unknown", "paused"]
 Json = Mapping[str, Any]
+
+_COMMAND = re.compile(r" \(opsbook [^)]*\)")
 
 KINDS = {"deploy": "Deploy", "rollback": "Roll back", "scale": "Scale", "restart": "Restart"}
 OUTCOMES: dict[Outcome, tuple[State, str]] = {
@@ -65,6 +68,17 @@ def verdict_of(verdict: str | None) -> Condition:
     return Condition(*VERDICTS.get(verdict or "", ("unknown", "not judged")))
 
 
+def figure(rule: str, value: float | None) -> str:
+    """A rule's value in the unit of its metric."""
+    if value is None:
+        return "–"
+    if rule.startswith(("error_rate", "availability")):
+        return f"{value * 100:.2f} %"
+    if rule.startswith("response_time"):
+        return f"{value * 1000:,.0f} ms" if value < 10 else f"{value:,.1f} s"
+    return f"{value:,.4g}"
+
+
 def sentence(view: Json) -> str:
     """One sentence about a deployment: what happens, or how and why it ended."""
     if view["outcome"] is not None:
@@ -73,8 +87,10 @@ def sentence(view: Json) -> str:
         said = f"Being taken back: {view['reason']}"
     elif view["phase"] == Phase.ANALYSING:
         said = _analysing(view)
+    elif view["phase"] == Phase.GATED:
+        said = _gated(view)
     elif view["waiting_for"]:
-        said = f"Waits for {view['waiting_for']}" if view["phase"] != Phase.GATED else view["waiting_for"]
+        said = f"Waits for {view['waiting_for']}"
     else:
         last = view["transitions"][-1]["message"] if view["transitions"] else "asked for"
         said = str(last)
@@ -95,6 +111,12 @@ def _ended(view: Json) -> str:
         case Outcome.SUPERSEDED:
             return f"Taken back: {view['reason'] or 'a newer deployment took its place'}"
     return f"It failed: {view['reason']}"
+
+
+def _gated(view: Json) -> str:
+    """What stands in its way; the commands that open the gates are for the command line."""
+    closed = [_COMMAND.sub("", gate["detail"]) for gate in view["gates"] if gate["status"] != "open"]
+    return f"Waits at the gates: {'; '.join(closed)}" if closed else "The gates are being looked at"
 
 
 def _analysing(view: Json) -> str:
@@ -130,6 +152,14 @@ def service_condition(service: Json) -> Condition:
     if not wanted:
         return Condition("paused", "scaled to 0")
     return Condition("ok", "well")
+
+
+def serving(service: Json) -> tuple[int, int]:
+    """How many instances that should serve are healthy, and how many should; a canary's are among them."""
+    taking = [
+        one for one in service["instances"] if service["weights"].get(one["version"]) and not one["draining"]
+    ]
+    return service["healthy"], max(service["replicas"], len(taking))
 
 
 RANK: dict[State, int] = {"critical": 0, "warning": 1, "running": 2, "paused": 3, "unknown": 4, "ok": 5}

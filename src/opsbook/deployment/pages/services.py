@@ -9,10 +9,10 @@ from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 
 from opsbook.book import Book, differences
-from opsbook.deployment.model import Placement
+from opsbook.deployment.model import Hold, Placement
 from opsbook.deployment.pages.deployments import row
-from opsbook.deployment.pages.permits import button, service_buttons
-from opsbook.deployment.pages.sentences import RANK, Condition, overall, service_condition
+from opsbook.deployment.pages.permits import button, refusals, service_buttons
+from opsbook.deployment.pages.sentences import RANK, Condition, overall, service_condition, serving
 from opsbook.deployment.pages.source import Shell, Source
 from opsbook.errors import NotFound
 from opsbook.security.api import signed_in
@@ -77,7 +77,13 @@ def known(source: Source, request: Request, environment: str, service: str | Non
 def service_rows(environment: str, services: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The services of an environment as lines of a table, the worst first."""
     found = [
-        {"environment": environment, "name": name, "condition": service_condition(service), **service}
+        {
+            "environment": environment,
+            "name": name,
+            "condition": service_condition(service),
+            "of": serving(service)[1],
+            **service,
+        }
         for name, service in services.items()
     ]
     return sorted(found, key=lambda one: (RANK[one["condition"].state], one["name"]))
@@ -123,24 +129,7 @@ def _service(source: Source, identity: Identity, environment: str, name: str) ->
     status = source.room.status(environment)["environments"][environment]["services"][name]
     placement = source.records.placement(environment, name)
     promotes = book.environments[environment].promote_from or ""
-    holds = [
-        {
-            "version": hold.version,
-            "release": hold.release,
-            "reason": hold.reason,
-            "at": hold.at,
-            "deployment": hold.deployment,
-            "button": button(
-                identity,
-                "release_hold",
-                environment,
-                name=f"release-{hold.release}",
-                label="Release…",
-                href=f"/environments/{environment}/{name}/release-hold?release={hold.release}",
-            ),
-        }
-        for hold in placement.holds
-    ]
+    buttons = service_buttons(identity, environment, name, status, promotes)
     return {
         "title": f"{environment}/{name}",
         "environment": environment,
@@ -149,11 +138,25 @@ def _service(source: Source, identity: Identity, environment: str, name: str) ->
         "condition": service_condition(status),
         "described": book.services.get(name),
         "compared": list(_compared(book, source, environment, name, placement)),
-        "holds": holds,
-        "buttons": service_buttons(identity, environment, name, status, promotes),
+        "holds": [_hold(identity, placement, hold) for hold in placement.holds],
+        "buttons": buttons,
+        "refused": refusals(buttons),
         "history": [row(one) for one in source.records.deployments(environment, name, HISTORY)],
         "weights": _weights(status),
     }
+
+
+def _hold(identity: Identity, placement: Placement, hold: Hold) -> dict[str, Any]:
+    path = f"/environments/{placement.subject}/release-hold?release={hold.release}"
+    release = button(
+        identity,
+        "release_hold",
+        placement.environment,
+        name=f"release-{hold.release}",
+        label="Release…",
+        href=path,
+    )
+    return {**hold.to_json(), "button": release, "refused": refusals([release])}
 
 
 def _weights(status: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -45,7 +45,7 @@ def stages(deployment: Deployment, waiting: str = "") -> list[Stage]:
         elif back:
             state = "failed"
         else:
-            state = "waiting" if waiting and deployment.phase in (Phase.GATED, Phase.PENDING) else "now"
+            state = "waiting" if deployment.phase is Phase.GATED or (waiting and not began) else "now"
         took = ended - began if began is not None and ended is not None else None
         found.append(Stage(name, state, took, began if state in ("now", "waiting") else None))
     if back and deployment.outcome is not Outcome.FAILED:

@@ -60,6 +60,7 @@ class Console:
 
     def install(self, app: FastAPI) -> None:
         """Add the pages to `app`; unknown addresses below none of the API's become pages too."""
+        app.state.at_end.append(self.live.close)
         for router in self._routers:
             app.include_router(router)
         before = cast(
@@ -77,10 +78,6 @@ class Console:
             return answer if isinstance(answer, Response) else await answer
 
         app.add_exception_handler(HTTPException, refused)
-
-    def close(self) -> None:
-        """End all streams; may be called from any thread, and twice."""
-        self.live.close()
 
 
 class ShellWatch:

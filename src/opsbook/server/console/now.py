@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from opsbook.deployment.model import Phase
-from opsbook.deployment.pages.sentences import Condition, condition_of, sentence
+from opsbook.deployment.pages.sentences import RANK, Condition, condition_of, sentence
 from opsbook.deployment.pages.services import service_rows, summary
 from opsbook.deployment.pages.source import Source
 from opsbook.journal import Event, Journal
@@ -45,6 +45,10 @@ def _now(source: Source, journal: Journal, identity: Identity) -> dict[str, Any]
     status = source.room.status(None)["environments"]
     shown = {name: one for name, one in status.items() if sees(mine, name)}
     environments = [(name, one["entry"], service_rows(name, one["services"])) for name, one in shown.items()]
+    environments.reverse()  # the last to be promoted to is what people depend on most
+    environments.sort(
+        key=lambda one: min((RANK[row["condition"].state] for row in one[2]), default=len(RANK))
+    )
     rows = [row for _, _, group in environments for row in group]
     views = [source.room.view(one.id) for one in source.records.unfinished() if sees(mine, one.environment)]
     views.sort(key=lambda view: -view["requested_at"])

@@ -35,7 +35,7 @@ def number(value: float | None) -> str:
     """``1912`` as ``1,912``."""
     if value is None:
         return "–"
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"
+    return f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 1e6 else f"{value:,.4g}"
 
 
 def compact(value: Any) -> str:
@@ -50,7 +50,13 @@ def compact(value: Any) -> str:
 def pairs(data: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The fields of an event that say something."""
     empty: tuple[Any, ...] = (None, "", [], {}, False)
-    return [(name, compact(value)) for name, value in data.items() if value not in empty]
+    return [(name, _field(name, value)) for name, value in data.items() if value not in empty]
+
+
+def _field(name: str, value: Any) -> str:
+    if isinstance(value, float) and value > 1e9 and (name == "until" or name.endswith("_at")):
+        return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return compact(value)
 
 
 FILTERS = {

@@ -9,6 +9,7 @@
   let due = false;
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  const clock = (at) => new Date(at * 1000).toTimeString().slice(0, 8);
   const percent = (value) => `${+(value * 100).toPrecision(3)} %`;
 
   /* Typed columns; between two steps of the canary, where counting begins anew, there is a gap. */
@@ -82,7 +83,7 @@
       width: target.clientWidth, height: target.clientHeight,
       legend: { show: false }, cursor: { sync: { key: "canary" }, drag: { x: false, y: false }, points: { size: 6 } },
       scales: { x: { time: true, range: (_, low, high) => [low, Math.max(high, low + 60)] }, y: extra.scale },
-      axes: [{ ...axis, space: 70 }, { ...axis, size: 64, values: (_, values) => values.map(percent) }],
+      axes: [{ ...axis, space: 80, size: 28, values: (_, values) => values.map(clock) }, { ...axis, size: 64, values: (_, values) => values.map(percent) }],
       series: [{}, ...series], bands: extra.bands, hooks: { draw: [lines] },
     }, null, target);
     plot.zero = extra.zero;

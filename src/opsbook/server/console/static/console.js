@@ -26,7 +26,8 @@ function showTime(element, now) {
   else if (element.className === "until") text = seconds > 0 ? "time is over" : `for ${span(-seconds)}`;
   else if (element.className === "clock") {
     const today = moment.toDateString() === new Date(now).toDateString();
-    text = today ? timeOfDay(moment) : `${moment.getDate()} ${moment.toLocaleString("en", { month: "short" })} ${timeOfDay(moment).slice(0, 5)}`;
+    const year = moment.getFullYear() === new Date(now).getFullYear() ? "" : ` ${moment.getFullYear()}`;
+    text = today ? timeOfDay(moment) : `${moment.getDate()} ${moment.toLocaleString("en", { month: "short" })}${year} ${timeOfDay(moment).slice(0, 5)}`;
   } else text = ago(seconds);
   if (element.textContent !== text) element.textContent = text;
   if (!element.title) element.title = moment.toLocaleString();
