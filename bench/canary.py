@@ -16,9 +16,10 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from harness import Bench, Shop, quick, running_shop
 
@@ -125,18 +126,11 @@ def prepare(shop: Shop) -> None:
     source.write_text(text.replace(ONE_IN_FIVE, ALWAYS))
 
 
-def bad_canary(shop: Shop, version: str) -> str:
-    """Deploy a version of the storefront that fails every page, until opsbook has taken it back; the deployment."""
+def bad_canary(shop: Shop, version: str) -> Mapping[str, Any]:
+    """Deploy a version that fails every page, until opsbook has taken it back; the deployment."""
     shop.stage.write_version("web", version, fault="errors")
-    ended = shop.ask(
-        "deployments",
-        outcome="rolled_back",
-        services=["web"],
-        environment="local",
-        version=version,
-        strategy="half",
-    )
-    return str(ended["id"])
+    about = {"services": ["web"], "environment": "local", "version": version, "strategy": "half"}
+    return shop.ask("deployments", outcome="rolled_back", **about)
 
 
 def good_canary(shop: Shop, version: str) -> None:
@@ -148,24 +142,19 @@ def good_canary(shop: Shop, version: str) -> None:
 
 def seconds_to_nothing(shop: Shop, customers: Customers, version: str) -> tuple[float, int]:
     """From the first failure to no weight and no answer of the canary; and how many customers it failed."""
-    name = bad_canary(shop, version)
+    deployment = bad_canary(shop, version)
     customers.wait_for(AFTERWARDS)
-    failures = [
-        answer.at for answer in customers.answers if answer.version == version and answer.status != 200
-    ]
-    last = max(answer.at for answer in customers.answers if answer.version == version)
-    found = shop.api.get("/api/journal/events", {"kinds": "traffic.serving", "since": failures[0]})
+    answered = [answer for answer in customers.answers if answer.version == version]
+    failures = [answer.at for answer in answered if answer.status != 200]
+    first, last = min(failures), max(answer.at for answer in answered)
+    found = shop.api.get("/api/journal/events", {"kinds": "traffic.serving", "since": first})
     without = min(
         event["at"]
         for event in found["events"]
-        if event["data"]["deployment"] == name and is_without(shop, name, event["data"]["weights"])
+        if event["data"]["deployment"] == deployment["id"]
+        and not event["data"]["weights"].get(deployment["release"])
     )
-    return max(last, without) - min(failures), len(failures)
-
-
-def is_without(shop: Shop, name: str, weights: dict[str, int]) -> bool:
-    """Whether the weights give nothing to the release that the deployment brought."""
-    return not weights.get(shop.api.get(f"/api/deployment/deployments/{name}")["release"])
+    return max(last, without) - first, len(failures)
 
 
 def not_its_own(answers: list[Answer], bad: set[str]) -> Counter[tuple[int, str]]:

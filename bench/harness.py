@@ -169,7 +169,9 @@ class Shop(House):
         """Customers who stay as long as the block lasts."""
         ledger = self.commands.service("ledger")["url"]
         errors = self.stage.folder / "customers.log"
-        customers = Customers(self.stage.url, ledger, rate=rate, connections=connections, errors=errors)
+        customers = Customers(
+            self.stage.url, ledger, rate=rate, connections=connections, errors=errors, expect_errors_of=""
+        )
         try:
             customers.wait_for(1)
             yield customers
