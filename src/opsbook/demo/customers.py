@@ -27,7 +27,7 @@ class Customers:
             "--url": f"{url}/",
             "--rate": str(rate),
             "--connections": str(connections),
-            "--stream-url": f"{url}/api/stream?events=20&every=0.1",
+            "--stream-url": f"{url}/api/stream?events=10&every=0.1",
             "--websocket-url": f"{url.replace('http:', 'ws:')}/api/ws",
             "--lines-url": ledger,
             "--report": "0.25",

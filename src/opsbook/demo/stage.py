@@ -20,6 +20,7 @@ _CANARY = """
       - {metric: error_rate, compare: stable}
       - {metric: response_time_p95, compare: stable}
 """  # the same as for long holds, in the time of a tour
+_DRAIN_TIMEOUT = "rolling: {drain_timeout: 3s}"  # as examples/shop/ops/deployment/strategies.yaml has it
 _START_TIMEOUT = "start_timeout: 8s"  # as examples/shop/ops/services/web.yaml has it
 
 
@@ -36,7 +37,8 @@ class Stage:
         text = environment.read_text()
         environment.write_text(text.replace(_ENTRY_PORT, f"entry: {{port: {self.entry_port}}}"))
         strategies = self.folder / "ops" / "deployment" / "strategies.yaml"
-        strategies.write_text(strategies.read_text().rstrip() + _CANARY)
+        text = strategies.read_text().replace(_DRAIN_TIMEOUT, "rolling: {drain_timeout: 2s}")
+        strategies.write_text(text.rstrip() + _CANARY)
         web = self.folder / "ops" / "services" / "web.yaml"
         web.write_text(web.read_text().replace(_START_TIMEOUT, "start_timeout: 4s"))
 
