@@ -338,13 +338,25 @@ class Requests:
 
     def _refuse_if_busy(self, deployment: Deployment) -> None:
         lease = at_work(self._site, deployment.environment, deployment.service)
+        details: dict[str, Any] = {}
         if lease is not None:
-            raise Locked(
-                f"{lease.holder} is under way: {lease.reason}",
-                hint=f"wait for it (opsbook deployments watch {lease.holder}), or --when-busy queue|supersede",
-                where=deployment.subject,
-                details={"holder": lease.holder, "reason": lease.reason, "expires_at": lease.expires_at},
-            )
+            holder, reason = lease.holder, lease.reason
+            details = {"expires_at": lease.expires_at}
+        else:
+            # Asked for, and not at work yet: just before, or by an opsbook that has not taken it up again.
+            waiting = [
+                found for found in self._site.records.unfinished() if found.subject == deployment.subject
+            ]
+            if not waiting:
+                return
+            holder = waiting[0].id
+            reason = f"{waiting[0].kind} {waiting[0].version} by {waiting[0].requested_by}"
+        raise Locked(
+            f"{holder} is under way: {reason}",
+            hint=f"wait for it (opsbook deployments watch {holder}), or --when-busy queue|supersede",
+            where=deployment.subject,
+            details={"holder": holder, "reason": reason, **details},
+        )
 
     def supersede_others(self, deployment: Deployment) -> None:
         """Take back what was asked for earlier, where that is its policy. Asking again changes nothing."""

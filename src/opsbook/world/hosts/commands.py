@@ -102,14 +102,21 @@ def _popen(
             group=None if user is None else user.gid,
             extra_groups=None if user is None else user.groups,
         )
-    except FileNotFoundError as error:
-        if cwd is not None and not cwd.exists():
-            raise Failed(f"the folder {cwd} does not exist", where=str(cwd)) from error
-        raise NotFound(
-            f"command not found: {command[0]}", hint="install it, or write its full path"
-        ) from error
     except (OSError, ValueError) as error:
+        if isinstance(error, FileNotFoundError) and cwd is not None and not cwd.exists():
+            raise Failed(f"the folder {cwd} does not exist", where=str(cwd)) from error
+        if isinstance(error, FileNotFoundError) or (
+            isinstance(error, PermissionError) and not _exists(command[0])
+        ):
+            hint = "install it, or write its full path"
+            raise NotFound(f"command not found: {command[0]}", hint=hint) from error
         raise Failed(f"cannot run {command[0]}: {error}") from error
+
+
+def _exists(name: str) -> bool:
+    """Whether there is such a program for this user; a folder of PATH that may not be looked into has none."""
+    folders = [""] if "/" in name else os.get_exec_path()
+    return any(os.path.exists(os.path.join(folder, name)) for folder in folders)  # noqa: PTH110, PTH118 - as it is found
 
 
 def _feed(process: subprocess.Popen[bytes], feed: bytes) -> None:

@@ -26,12 +26,14 @@ def become(command: list[bytes]) -> None:
     denied: OSError | None = None
     folders = [b""] if b"/" in command[0] else os.environb.get(b"PATH", b"/usr/bin:/bin").split(b":")
     for folder in folders:
+        program = os.path.join(folder, command[0])  # noqa: PTH118 - as above
         try:
-            os.execv(os.path.join(folder, command[0]), command)  # noqa: PTH118, S606 - as above; there is no shell
+            os.execv(program, command)  # noqa: S606 - there is no shell
         except (FileNotFoundError, NotADirectoryError):
             continue
         except PermissionError as error:
-            denied = error
+            # A folder that this user may not look into holds nothing that could be meant.
+            denied = error if os.path.exists(program) else denied  # noqa: PTH110 - as above
     raise denied or FileNotFoundError(errno.ENOENT, "command not found")
 
 
