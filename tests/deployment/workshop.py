@@ -191,7 +191,12 @@ class Workshop:
         for folder in [self.root, *self.root.rglob("*")]:  # snapshots are read-only
             if folder.is_dir() and not folder.is_symlink():
                 folder.chmod(0o700)
-        shutil.rmtree(self.root)
+        for _ in range(50):  # what is just ending may still write a last file
+            shutil.rmtree(self.root, ignore_errors=True)
+            if not self.root.exists():
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"{self.root} cannot be removed: {list(self.root.rglob('*'))[:5]}")
 
     # --- the verbs, waited for
 
