@@ -220,6 +220,13 @@ class Stand:
             book=self.handbook.fresh,
             now=self.clock.now,
         )
+        self._build()
+        self.address = ""
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+
+    def _build(self) -> None:
+        """What answers."""
         self.console = Console(
             Parts(
                 source=self.source,
@@ -234,15 +241,12 @@ class Stand:
             events=self.journal,
             status=self.room.status,
             health=dict,
-            stop=nothing,
+            stop=lambda services: None,
             security=self.security,
         )
         self.app = create_app(rooms)
         self.console.install(self.app)
         self.access = Access(self.app, token="server-token", security=self.security)
-        self.address = ""
-        self._server: uvicorn.Server | None = None
-        self._thread: threading.Thread | None = None
 
     def serve(self) -> str:
         """Begin to answer; the address."""
@@ -267,6 +271,12 @@ class Stand:
         while not self._server.started and time.monotonic() < deadline:
             time.sleep(0.01)
         return f"http://127.0.0.1:{self.port}"
+
+    def serve_again(self) -> None:
+        """Answer on the same port as before, as another start of opsbook does."""
+        self._build()
+        with listening.bind_tcp("127.0.0.1", self.port) as door:
+            self._serve(door.dup())
 
     def hang_up(self) -> None:
         """Answer nobody any more."""
@@ -378,9 +388,11 @@ class Stand:
             for n, phase in enumerate(phases)
         )
         deployment = Deployment(
-            id=name, kind=kind, service=service, environment=environment, version=version, strategy=CAREFUL,  # type: ignore[arg-type]
+            id=name, kind=kind,  # type: ignore[arg-type]
+            service=service, environment=environment, version=version, strategy=CAREFUL,
             replicas=3, release=f"{service}-{version.replace('.', '')}", requested_by=by, requested_at=at,
-            started_at=at, before=Placement(environment=environment, service=service, version=before, release=f"{service}-old"),
+            started_at=at,
+            before=Placement(environment=environment, service=service, version=before, release=f"{service}-old"),
             finished_at=at + 3 * len(phases), outcome=outcome, phase=phases[-1], reason=reason, transitions=transitions,
         )  # fmt: skip
         self.journal.append(

@@ -96,7 +96,7 @@ def test_an_event_is_told_by_topic_and_version_only(stand: Stand, browse: Browse
         told = mine.named("changed")[0]
         assert {"topic", "version"} == set(told)
         assert topic == told["topic"]
-        assert [] == other.named("changed")
+        assert topic not in [data["topic"] for data in other.named("changed")]
 
 
 def test_many_events_are_told_once_a_second(stand: Stand, browse: Browse, scene: Scene) -> None:
@@ -133,21 +133,26 @@ def test_points_of_a_chart_travel_as_data(stand: Stand, browse: Browse, scene: S
     before = client.get(f"/deployments/{scene.name}/analysis").json()["points"]
     assert 5 == len(before)
     with following(client, f"deployment/{scene.name}") as stream:
-        time.sleep(1.3)  # the first look of the server notes what there is
         for _ in range(3):
             scene.look()
             time.sleep(0.01)
-        stream.until(lambda: sum(len(d["points"]) for d in stream.named("points")) >= 3, "the points")
-        came = [point["at"] for data in stream.named("points") for point in data["points"]]
-        assert [point["at"] for point in scene.points[5:]] == came
+        wanted = [point["at"] for point in scene.points[5:]]
+
+        def came() -> list[float]:
+            return [point["at"] for data in stream.named("points") for point in data["points"]]
+
+        stream.until(lambda: wanted[-1] in came(), "the points")
+        assert wanted == came()[-3:]
+        assert sorted(set(came())) == came()
 
 
 def test_what_no_event_tells_is_seen_all_the_same(stand: Stand, browse: Browse) -> None:
     """An instance that the proxy calls unhealthy, without anything in the journal."""
     with following(browse("ana"), "now") as stream:
-        time.sleep(1.3)
+        stream.until(lambda: stream.named("changed"), "the server's first look")
+        before = len(stream.named("changed"))
         stand.world.healthy["api-production-200"] = False
-        stream.until(lambda: stream.named("changed"), "the change")
+        stream.until(lambda: len(stream.named("changed")) > before, "the change")
     stand.world.healthy["api-production-200"] = True
 
 

@@ -117,7 +117,7 @@ def test_a_deployment_that_was_taken_back_says_why(stand: Stand, browse: Browse)
     """The sentence, the stage at which it failed, and the way back."""
     del stand
     page = browse("ana").get("/deployments/d-80").text
-    assert "opsbook took it back: p95 412 ms &gt; 180 ms of stable" in page.replace("Opsbook", "opsbook")
+    assert "Taken back by opsbook: p95 412 ms &gt; 180 ms of stable" in page
     assert re.search(r'<li class="failed"[^>]*>.*?10 %', page, re.DOTALL)
     assert "taken back" in page
 

@@ -123,7 +123,7 @@ def view(**changes: object) -> dict[str, object]:
         ({"outcome": "succeeded", "phase": "done"}, "2.0 serves web."),
         (
             {"outcome": "rolled_back", "phase": "rolled_back", "reason": "errors"},
-            "Opsbook took it back: errors.",
+            "Taken back by opsbook: errors.",
         ),
         ({"phase": "aborting", "reason": "errors"}, "Being taken back: errors."),
         (

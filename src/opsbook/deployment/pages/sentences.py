@@ -105,7 +105,7 @@ def _ended(view: Json) -> str:
                 return f"It succeeded, and was taken back in its watch window by {view['reverted_by']}"
             return str(view["serving"] or f"{view['version']} serves")
         case Outcome.ROLLED_BACK:
-            return f"opsbook took it back: {view['reason']}"
+            return f"Taken back by opsbook: {view['reason']}"
         case Outcome.ABORTED:
             return f"Taken back: {view['reason']}"
         case Outcome.SUPERSEDED:

@@ -75,8 +75,10 @@ class DeploymentWatch:
 
     def _of_deployment(self, name: str) -> Any:
         view = self._source.room.view(name)
+        analysis = self._source.room.analysis(name)
         # `steps` are the transitions once more, with clocks that run.
-        return {key: value for key, value in view.items() if key not in ("steps", "transitions", "log_tail")}
+        kept = {key: value for key, value in view.items() if key not in ("steps", "transitions", "log_tail")}
+        return kept, analysis.get("verdict"), analysis.get("reason")
 
 
 def _digest(value: Any) -> str:

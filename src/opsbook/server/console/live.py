@@ -218,19 +218,20 @@ class Live:
         took = time.monotonic() - began
         watched.due = began + max(LOOK_SECONDS * 0.9, took * LOOK_SHARE)
         fresh = [point for point in points if watched.newest is None or point["at"] > watched.newest]
-        first = watched.fingerprint is None
-        changed = found != watched.fingerprint and not first
+        # The first look counts as a change: there may have been one since the page was made. What shows in the journal
+        # alone has an empty fingerprint, and was told.
+        changed = found != (watched.fingerprint or "")
         watched.fingerprint = found
         if fresh:
             with self._guard:
-                # What was there before anybody looked is fetched by the page itself.
-                for point in fresh if watched.newest is not None else ():
+                # At the first look also what was there before: a page may have fetched just before the last of it.
+                for point in fresh:
                     self._sequence += 1
                     watched.points.append((self._sequence, point))
                 watched.newest = fresh[-1]["at"]
         if changed:
             self.touch((topic,))
-        elif fresh and not first:
+        elif fresh:
             for follower in tuple(self._followers):
                 if topic in follower.topics:
                     follower.wake()

@@ -69,6 +69,7 @@ class Shell:
         self._name = name
         self._regions: OrderedDict[tuple[Any, ...], tuple[int, float, _Body]] = OrderedDict()
         self._guard = threading.Lock()
+        self._making = [threading.Lock() for _ in range(16)]
 
     def page(
         self,
@@ -120,19 +121,31 @@ class Shell:
     def _region(self, request: Request, template: str, make: Make, topics: Place) -> _Body:
         identity = who(request)
         key = (_address(request), identity.name, identity.authenticated, identity.narrowed, identity.grants)
-        version = self._live.version(topics)  # before it is made: what comes meanwhile is another version
-        now = time.monotonic()
+        if (found := self._kept(key, topics)) is not None:
+            return found
+        with self._making[
+            hash(key) % len(self._making)
+        ]:  # fifty pages that were told at once wait for one of them
+            if (found := self._kept(key, topics)) is not None:
+                return found
+            version = self._live.version(topics)  # before it is made: what comes meanwhile is another version
+            now = time.monotonic()
+            body = self._block(request, template, make, topics, "live")
+            with self._guard:
+                self._regions[key] = (version, now, body)
+                self._regions.move_to_end(key)
+                while len(self._regions) > REGIONS:
+                    self._regions.popitem(last=False)
+            return body
+
+    def _kept(self, key: tuple[Any, ...], topics: Place) -> _Body | None:
+        """The region as it was made last, if nothing has changed since."""
         with self._guard:
             found = self._regions.get(key)
-        if found is not None and found[0] == version and now - found[1] < STALE_SECONDS:
-            return found[2]
-        body = self._block(request, template, make, topics, "live")
-        with self._guard:
-            self._regions[key] = (version, now, body)
-            self._regions.move_to_end(key)
-            while len(self._regions) > REGIONS:
-                self._regions.popitem(last=False)
-        return body
+        fresh = found is not None and found[0] == self._live.version(topics)
+        return (
+            found[2] if found is not None and fresh and time.monotonic() - found[1] < STALE_SECONDS else None
+        )
 
     def _block(self, request: Request, template: str, make: Make, topics: Place, name: str) -> _Body:
         loaded = self._environment.get_template(template)

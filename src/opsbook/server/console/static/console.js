@@ -128,6 +128,7 @@ function follow() {
     connected(true);
   };
   source.addEventListener("beat", alive);
+  source.onopen = () => document.dispatchEvent(new Event("resync")); // what came between loading and following
   source.addEventListener("resync", () => { alive(); refresh(); document.dispatchEvent(new Event("resync")); });
   source.addEventListener("changed", () => { alive(); refresh(); });
   source.addEventListener("points", (event) => {
