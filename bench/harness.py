@@ -123,20 +123,20 @@ class House:
             sys.exit(f"opsbook {' '.join(words)} ended with {ended.code}:\n{ended.output}")
         return ended
 
-    def ask(self, what: str, **body: Any) -> Mapping[str, Any]:
+    def ask(self, what: str, *, outcome: str = "succeeded", **body: Any) -> Mapping[str, Any]:
         """Ask the API for a change (`deployments`, `rollbacks`, ...) and wait for its end; the deployment."""
         answer = self.api.post(f"/api/deployment/{what}", body)
-        return self.ended(answer["deployments"][0]["id"])
+        return self.ended(answer["deployments"][0]["id"], outcome)
 
-    def ended(self, name: str) -> Mapping[str, Any]:
-        """Wait for the end of a deployment; ends the bench when it did not succeed."""
+    def ended(self, name: str, outcome: str = "succeeded") -> Mapping[str, Any]:
+        """Wait for the end of a deployment; ends the bench when it has another `outcome`."""
         deadline = time.monotonic() + _LONGEST
         while True:
             found: Mapping[str, Any] = self.api.get(f"/api/deployment/deployments/{name}")
             if found["finished_at"] is not None or time.monotonic() > deadline:
                 break
             time.sleep(_LOOK_EVERY)
-        if found["outcome"] != "succeeded":
+        if found["outcome"] != outcome:
             sys.exit(
                 f"{name} of {found['service']} is {found['outcome'] or found['phase']}: {found['reason']}"
             )
@@ -169,7 +169,14 @@ class Shop(House):
         """Customers who stay as long as the block lasts."""
         ledger = self.commands.service("ledger")["url"]
         errors = self.stage.folder / "customers.log"
-        customers = Customers(self.stage.url, ledger, rate=rate, connections=connections, errors=errors)
+        customers = Customers(
+            self.stage.url,
+            ledger,
+            rate=rate,
+            connections=connections,
+            errors=errors,
+            expect_errors_of="no version",  # an empty one would excuse the proxy's own errors, which name none
+        )
         try:
             customers.wait_for(1)
             yield customers

@@ -18,6 +18,7 @@ import pytest
 BENCH = Path(__file__).parents[2] / "bench"
 LONGEST = 240.0  # seconds; half a minute where the machine has nothing else to do
 FIGURES = {
+    "canary": ["to weight 0, slowest", "requests failed"],
     "control_plane": ["opsbook --version", "check of", "services planned", "resident", "of a core"],
     "deploy": ["API: deployment beyond it", "command line: deployment beyond it"],
     "rollback": ["API: to serving again", "command line: to serving again", "requests failed"],

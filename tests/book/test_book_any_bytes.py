@@ -14,6 +14,10 @@ PATHS = (
     "services/web.yaml",
     "environments/local.yaml",
     "deployment/strategies.yaml",
+    "deployment/pipeline.yaml",
+    "deployment/freezes.yaml",
+    "deployment/checklist.md",
+    "security/roles.yaml",
     "runbooks/a.md",
 )
 WORDS = (
@@ -21,7 +25,11 @@ WORDS = (
     "services", "health", "path", "/", "strategies", "canary", "steps", "weight", "10%", "hold", "5m",
     "name", "shop", "contacts", "members", "1", "-1", "1.5", "true", "no", "{port}", "{url:web}", "{x}",
     "", "~", "depends_on", "route", "env", "A", "protect", "approvers", "promote_from", "type",
-    "rolling", "max_surge", "owner", "channels", "url", "a://b", "review", "version", "replicas",
+    "rolling", "max_surge",
+    "rollingUpdate", "maxSurge", "analysis", "metric", "error_rate", "pin", "hooks",
+    "before", "freezes", "reason", "from", "until", "weekly", "days", "16:00", "2026-12-20T00:00", "except",
+    "roles", "viewer", "environments", "deploy", "strategy", "owner", "channels", "url", "a://b",
+    "review", "version", "replicas",
 )  # fmt: skip
 calmly = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 values = st.recursive(

@@ -26,6 +26,7 @@ from opsbook.errors import Invalid, NotFound
 
 GOOD = Path(__file__).parent / "good"
 SHOP = FolderFiles(GOOD / "shop")
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture(scope="module")
@@ -351,3 +352,28 @@ def test_warns_of_pages() -> None:
         f"runbooks/e.md:2: reviewed: the page was due for review on 2026-10-31{hint}",
         "runbooks/f.md:3: review_every: expected a duration such as 30s, 5m or 1h30m",
     ] == sorted(found)
+
+
+@pytest.mark.parametrize(
+    "cover", sorted(EXAMPLES.glob("**/ops/opsbook.yaml")), ids=lambda path: path.parts[-3]
+)
+def test_the_examples_are_handbooks(cover: Path) -> None:
+    """Every handbook that is shown to people can be used as it is."""
+    book = load(FolderFiles(cover.parent))
+
+    assert book.services
+
+
+def test_the_shop_shows_how_production_is_guarded() -> None:
+    """Two people may approve, a checklist is followed, and nothing is deployed over Christmas."""
+    book = load(FolderFiles(EXAMPLES / "shop" / "ops"))
+    (christmas,) = book.freezes
+
+    assert ["alice", "bob"] == [
+        person for person in book.roles if any(grant.role == "approver" for grant in book.grants(person))
+    ]
+    assert (3, 1, 2) == tuple(
+        len(book.checklist_items("production", "web", stage)) for stage in ("pre", "during", "post")
+    )
+    assert () == book.checklist_items("staging", "web", "pre")
+    assert [True, False] == [christmas.covers(environment, "web") for environment in ("production", "local")]

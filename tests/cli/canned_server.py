@@ -1,7 +1,8 @@
 """A real opsbook server shell whose deployments are canned: `python canned_server.py BOOK STATE`.
 
 A deployment takes its steps in a fraction of a second. The version tells how it goes: ``bad`` is taken back, ``broken``
-fails, ``slow`` goes on until it is aborted, anything else succeeds.
+fails, ``slow`` goes on until it is aborted, ``judged`` is a canary that is judged and passes, ``worse`` one that does
+not, anything else succeeds.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Canned:
         self.deployments: dict[str, dict[str, Any]] = {}
         self.aborted: set[str] = set()
         self.bodies: list[dict[str, Any]] = []
+        self.points: dict[str, list[dict[str, Any]]] = {}
         self.numbers = itertools.count(1)
 
     def begin(self, kind: str, service: str, environment: str, version: str, actor: str) -> dict[str, Any]:
@@ -66,6 +68,8 @@ class Canned:
 
     def advance(self, deployment: dict[str, Any]) -> None:
         version = deployment["version"]
+        if version in {"judged", "worse"}:
+            return self.judge(deployment, good=version == "judged")
         for name in STEPS:
             step = {"name": name, "status": "running", "seconds": 0.0, "detail": f"{name} of {version}"}
             deployment["steps"] = [*deployment["steps"], step]
@@ -82,6 +86,50 @@ class Canned:
                 return self.end(deployment, step, outcome, "health: 0 of 2 instances became healthy")
             step.update(status="ok", seconds=0.05)
         return self.end(deployment, step, "succeeded", "")
+
+    def judge(self, deployment: dict[str, Any], *, good: bool) -> None:
+        """A canary with a step at 10 %, and points that come while it is held."""
+        stem = f"web-staging-{deployment['id'].replace('-', '')}"
+        deployment.update(
+            phase="analysing", strategy_type="canary", step=0, steps_total=2, hold_seconds=30.0,
+            weights={deployment["version"]: 10, "1.0": 90}, gates=[], waiting_for="26 s more at this weight",
+            members=[
+                {"instance": f"{stem}-1", "version": deployment["version"], "role": "canary", "healthy": True,
+                 "state": "running"},
+                {"instance": "web-staging-d1-1", "version": "1.0", "role": "stable", "healthy": False,
+                 "state": "starting"},
+            ],
+            steps=[
+                {"name": "start instances", "status": "ok", "seconds": 4.1, "detail": ""},
+                {"name": "analyse", "status": "running", "seconds": 4.0, "detail": "watching for 30 s"},
+            ],
+        )  # fmt: skip
+        rate = 0.0 if good else 0.5
+        verdicts = ["inconclusive"] * 8 + ["pass" if good else "fail"]
+        for number, verdict in enumerate(verdicts):
+            requests = 20 * (number + 1)
+            self.points.setdefault(deployment["id"], []).append(
+                {
+                    "at": 1000.0 + number, "step": 0, "difference": rate, "lower": rate - 2 / requests**0.5,
+                    "upper": rate + 2 / requests**0.5, "verdict": verdict,
+                    "canary": {"requests": requests, "errors": int(rate * requests), "rate": rate},
+                    "stable": {"requests": 9 * requests, "errors": 0, "rate": 0.0},
+                }
+            )  # fmt: skip
+            reason = (
+                f"{requests} of 50 requests to judge by"
+                if verdict == "inconclusive"
+                else f"errors {rate:.0%}"
+            )
+            rule = {"name": "error_rate against stable", "verdict": verdict, "value": rate, "threshold": 0.0,
+                    "samples": requests, "evidence": 3.0, "detail": reason}  # fmt: skip
+            deployment["analysis"] = {"verdict": verdict, "reason": reason, "rules": [rule]}
+            self.tell(deployment, "phase", {"phase": "analysing", "message": verdict})
+            self.stopping.wait(0.05)
+        self.stopping.wait(0.3)
+        deployment.update(weights={}, members=[], waiting_for="")
+        step = deployment["steps"][-1]
+        self.end(deployment, step, "succeeded" if good else "rolled_back", "" if good else "errors 50%")
 
     def end(self, deployment: dict[str, Any], step: dict[str, Any], outcome: str, reason: str) -> None:
         good = outcome == "succeeded"
@@ -203,6 +251,12 @@ def routes(canned: Canned) -> APIRouter:
         if name not in canned.deployments:
             raise NotFound(f"there is no deployment {name}", hint="opsbook deployments list", where=name)
         return canned.deployments[name]
+
+    @router.get("/deployment/deployments/{name}/analysis")
+    def analysis(name: str) -> dict[str, Any]:
+        if name not in canned.points:
+            raise NotFound(f"nothing is judged of {name}")
+        return {"points": canned.points[name], **canned.deployments[name]["analysis"]}
 
     @router.get("/deployment/locks")
     def locks() -> dict[str, Any]:

@@ -161,7 +161,7 @@ def test_a_server_elsewhere_is_spoken_to_by_url_and_token(served: Any) -> None:
     good = served.opsbook("status", "--json", **here, OPSBOOK_TOKEN=token)
     bad = served.opsbook("status", **here, OPSBOOK_TOKEN="wrong")
     assert (good.code, next(iter(json.loads(good.out)["environments"]))) == (0, "production")
-    assert (bad.code, bad.err.splitlines()[0]) == (4, "error: a valid token is needed")
+    assert (bad.code, bad.err.splitlines()[0]) == (4, "error: this is no valid token here")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

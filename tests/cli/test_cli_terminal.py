@@ -71,7 +71,7 @@ def test_counts_and_shares() -> None:
     assert [
         count(1, "instance"), count(0, "instance"), count(2, "entry", "entries"),
     ] == ["1 instance", "0 instances", "2 entries"]  # fmt: skip
-    assert [share(0), share(0.002), share(0.12), share(1)] == ["0%", "0.2%", "12%", "100%"]
+    assert [share(0), share(0.002), share(0.12), share(1)] == ["0 %", "0.2 %", "12 %", "100 %"]
 
 
 def test_columns_are_aligned_by_what_is_seen() -> None:

@@ -26,6 +26,15 @@ strategies:
   warm: {type: blue-green, keep_previous: 2s, drain_timeout: 5s, watch: 0s, crash_loop: {restarts: 2, within: 60s}}
   roll: {type: rolling, drain_timeout: 5s, watch: 0s, crash_loop: {restarts: 2, within: 60s}}
   recreate: {type: recreate, drain_timeout: 5s, watch: 0s, crash_loop: {restarts: 2, within: 60s}}
+  canary:
+    type: canary
+    steps: [{weight: 25%, hold: 2s}, {weight: 50%, hold: 2s}]
+    min_samples: 20
+    analysis: [{metric: error_rate, max: 5%}, {metric: error_rate, compare: stable}]
+    keep_previous: 0s
+    drain_timeout: 5s
+    watch: 0s
+    crash_loop: {restarts: 2, within: 60s}
 """
 
 

@@ -41,6 +41,15 @@ PLACES = {
         *END,
         *_phase("draining", *FINISH),
     ),
+    "canary": (
+        *BEGIN,
+        *_phase("starting", *START, *ENTER),
+        *_phase("ready", *REROUTE, *ENTER),
+        *_phase("shifting", *REROUTE, *ENTER),
+        *_phase("analysing", *ENTER),
+        *END,
+        *_phase("draining", *REROUTE, *STOP, *FINISH),
+    ),
 }
 """All of them, in the order in which they are passed first."""
 
@@ -59,6 +68,10 @@ CHOSEN = {
         "starting:reroute-journaled", "starting:stop-forgotten", "starting:stop-after", "starting:start-journaled",
         "shifting:reroute-applied", "draining:finish-written",
     ),
+    # A canary passes the same places at each of its steps: #2 is the second.
+    "canary": (
+        "analysing:entered", "shifting:reroute-applied#2",
+    ),
 }  # fmt: skip
 """Those that can differ in what is left behind; with OPSBOOK_CRASH_ALL=1 all are tried."""
 
@@ -67,6 +80,7 @@ WAY_BACK = {
     "switch": tuple(place for place in BACK if "start" not in place),
     "roll": tuple(place for place in BACK if "start" not in place),
     "recreate": BACK,
+    "canary": tuple(place for place in BACK if "start" not in place),
 }
 """A version that always ends at once is taken back: the places on the way back. Before traffic has moved only recreate
 has to start anything."""

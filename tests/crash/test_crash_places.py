@@ -69,7 +69,8 @@ def test_no_place_is_forgotten(workshop: Workshop, strategy: str) -> None:
     workshop.deploy("1.0")
     object.__setattr__(workshop.site, "boundary", passed.append)
     (workshop.root / "web" / "note.txt").write_text("2")
-    assert "succeeded" == workshop.deploy("2.0", strategy=strategy)["outcome"]
+    with Customers(workshop, connections=4):  # without requests a canary is not judged
+        assert "succeeded" == workshop.deploy("2.0", strategy=strategy)["outcome"]
     until(lambda: "d-2:draining:finish-after" in passed)
     waited = {"wait-before", "wait-after"}  # not always passed: nothing happens there
     found = {place for place in passed if place.startswith("d-2:") and place.rpartition(":")[2] not in waited}
@@ -94,6 +95,24 @@ def test_killed_on_the_way_back(house: House, strategy: str) -> None:
             settled(house, "1.0")
             answered(house, "1.0")
     assert [] == [failure for failure in customers.failures if strategy != "recreate"]
+
+
+def test_killed_while_a_bad_canary_is_judged_and_taken_back(house: House) -> None:
+    """A canary that errs is taken back although opsbook is killed while it is judged and again on the way back."""
+    house.start("d-2:analysing:entered")
+    assert "succeeded" == house.deployed("1.0")["outcome"]
+    house.behave("errors 0.5")
+    with Customers(house, connections=2) as customers:  # type: ignore[arg-type]
+        name = house.deploy("2.0", "canary")
+        house.died()
+        house.start("d-2:aborting:reroute-journaled")
+        house.died()
+        house.start()
+        ended = house.ended(name)
+        assert ("rolled_back", True) == (ended["outcome"], "error" in ended["reason"]), ended["reason"]
+        settled(house, "1.0")
+        answered(house, "1.0")
+    assert [] == [failure for failure in customers.failures if not failure.startswith("503 2.0")]
 
 
 @pytest.mark.timeout(300)

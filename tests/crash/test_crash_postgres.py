@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.postgres, pytest.mark.timeout(300)]
 CHOSEN = {
     "switch": ("starting:start-journaled", "shifting:reroute-applied", "draining:stop-forgotten"),
     "recreate": ("promoting:promote-after",),
+    "canary": ("analysing:enter-after",),
 }
 
 
@@ -33,7 +34,7 @@ def test_killed_and_brought_to_its_end_on_postgresql(house: House, strategy: str
     places = (PLACES if os.environ.get("OPSBOOK_CRASH_ALL") else CHOSEN)[strategy]
     house.start(f"d-2:{places[0]}")
     assert "succeeded" == house.deployed("1.0")["outcome"]
-    with Customers(house, connections=1) as customers:  # type: ignore[arg-type]
+    with Customers(house, connections=2) as customers:  # type: ignore[arg-type]
         for number, following in enumerate((*places[1:], ""), 2):
             name = house.deploy(f"{number}.0", strategy)
             house.died()

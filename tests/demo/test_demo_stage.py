@@ -11,7 +11,7 @@ import pytest
 from opsbook.book import FolderFiles, load
 from opsbook.demo.commands import Commands
 from opsbook.demo.narration import Narrator
-from opsbook.demo.play import Play, Scene
+from opsbook.demo.play import Play, Scene, Trial
 from opsbook.demo.stage import Stage
 from opsbook.demo.summary import summary
 from opsbook.errors import Failed
@@ -106,6 +106,10 @@ def test_the_summary(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
         Scene("web 2.1", "refused (failed)", 10.0),
     ]
     play.switches, play.rollback_seconds, play.chain = [0.0123, 0.02], 0.18, "verified"
+    play.trials = [
+        Trial("4.0", 230, 0, "slow or errors", None),
+        Trial("4.1", 60, 12, "errors", 3.14),
+    ]
     assert summary(play, FIGURES) == [
         "",
         "Deployments",
@@ -114,6 +118,8 @@ def test_the_summary(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
         "",
         "requests sent              12,345 (12,000 http, 345 stream)",
         "failed                     0",
+        "canary 4.0                 0 of the 230 requests it got were slow or errors, promoted",
+        "canary 4.1                 12 of the 60 requests it got were errors, weight 0 after 3.1 s",
         "page latency               p50 2.0 ms, p99 10.0 ms, longest 41 ms",
         "switch to a new version    12 ms and 20 ms",
         "roll back to the warm one  180 ms from the command to the last answer of the version left",

@@ -23,20 +23,22 @@ def test_a_percentile_is_within_a_percent_of_the_truth(seconds: list[float], sha
     assert latencies.percentile(share) == pytest.approx(truth, rel=0.0101)
 
 
-@given(st.lists(st.sampled_from(["ok", "failed", "abandoned", "open"]), max_size=80))
+@given(st.lists(st.sampled_from(["ok", "expected_errors", "failed", "abandoned", "open"]), max_size=80))
 def test_nothing_that_was_sent_is_ever_forgotten(fates: list[str]) -> None:
-    """Sent is ok plus failed plus abandoned plus open, at any time."""
+    """Sent is ok plus expected errors plus failed plus abandoned plus open, at any time."""
     tally = Tally(0.0)
     for number, fate in enumerate(fates):
         tally.sent("http")
         if fate == "ok":
             tally.ok("http", seconds=0.01, at=1.0, version="1.0")
+        elif fate == "expected_errors":
+            tally.expected_error("http", at=1.0, version="1.0")
         elif fate == "failed":
             tally.failed("http", connection=number, cause="reset before the answer", at=1.0)
         elif fate == "abandoned":
             tally.abandoned("http")
     report = tally.report(2.0)
-    expected = {name: fates.count(name) for name in ("ok", "failed", "abandoned", "open")}
+    expected = {name: fates.count(name) for name in ("ok", "expected_errors", "failed", "abandoned", "open")}
     assert {"sent": len(fates), **expected} == {name: report[name] for name in ("sent", *expected)}
 
 
@@ -60,8 +62,8 @@ def test_versions_are_counted_with_the_time_of_their_first_answer() -> None:
         tally.sent("http")
         tally.ok("http", seconds=0.01, at=at, version=version)
     assert tally.report(4.0)["versions"] == {
-        "1.0": {"count": 2, "first_at": 1.0, "last_at": 3.0},
-        "2.0": {"count": 1, "first_at": 2.0, "last_at": 2.0},
+        "1.0": {"count": 2, "first_at": 1.0, "last_at": 3.0, "slow": 0, "errors": 0},
+        "2.0": {"count": 1, "first_at": 2.0, "last_at": 2.0, "slow": 0, "errors": 0},
     }
 
 

@@ -298,3 +298,23 @@ async def keeps_quietly(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
         await keeps(reader, writer)
     except (asyncio.IncompleteReadError, ConnectionError):
         writer.close()
+
+
+async def errs(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while await request(reader):
+        writer.write(GOOD.replace(b"200 OK", b"500 Error"))
+
+
+def test_errors_that_are_expected_of_a_version_are_counted_apart() -> None:
+    """They are its own answers, whole; the same answers of another version are failures."""
+    expected = load(errs, "--rate", "50", "--expect-errors-of", "1.0")
+    assert expected["failed"] == 0
+    assert expected["expected_errors"] == expected["versions"]["1.0"]["errors"] > 0
+    other = load(errs, "--rate", "50", "--expect-errors-of", "1.1")
+    assert other["expected_errors"] == 0
+    assert other["failed"] == other["causes"]["status 500"] > 0
+
+
+def test_a_connection_that_breaks_is_a_failure_whatever_is_expected() -> None:
+    """Only answers can be expected."""
+    assert load(resets_instead, "--rate", "50", "--expect-errors-of", "1.0")["failed"] > 0

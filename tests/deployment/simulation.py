@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from opsbook.deployment.looks import Enter, Finish, Look, Promote, Reroute, Seen, Start, Stop, Wait
+from opsbook.deployment.forward import step_count
+from opsbook.deployment.looks import (
+    Enter,
+    Finish,
+    Gate,
+    Look,
+    Promote,
+    Reroute,
+    Seen,
+    Start,
+    Stop,
+    Verdict,
+    Wait,
+)
 from opsbook.deployment.model import (
     Abort,
     Deployment,
@@ -49,6 +62,10 @@ class Simulation:
     unreachable: int = 0  # looks at which traffic had a release without a healthy instance
     checked: bool = True
     dies_in_stop: bool = False  # at the next stop: out of the placement, not stopped yet
+    verdict: Verdict | None = None  # what the analysis says whenever it is asked
+    gates: tuple[Gate, ...] = ()  # before the start
+    gate_after: Gate | None = None  # before the end
+    passed_steps: list[int] = field(default_factory=list)  # steps that were held and then left forwards
 
     def seen(self) -> Seen:
         draining = self.placement.draining()
@@ -70,8 +87,20 @@ class Simulation:
             for name, process in self.processes.items()
         }
         return Seen(
-            looks=looks, elapsed=self.elapsed, has_port=self.placement.entry is not None, serving=True
+            looks=looks,
+            elapsed=self.elapsed,
+            has_port=self.placement.entry is not None,
+            serving=True,
+            verdict=self.verdict if self.deployment.phase is Phase.ANALYSING else None,
+            gates=self._gates(),
         )
+
+    def _gates(self) -> tuple[Gate, ...]:
+        """Gates are asked before the start and before the end, as the workflow does."""
+        if self.deployment.phase is Phase.GATED:
+            return self.gates
+        after = self.deployment.phase is Phase.DRAINING and self.gate_after is not None
+        return (self.gate_after,) if after and self.gate_after else ()
 
     def tick(self, seconds: float = 0.5) -> None:
         self.elapsed += seconds
@@ -94,10 +123,12 @@ class Simulation:
         self.log.append(f"{self.deployment.phase}: {action}")
         match action:
             case Enter():
+                self._check_enter(action)
                 self.elapsed = 0.0
                 reason = action.message if action.phase is Phase.ABORTING else self.deployment.reason
                 self.deployment = self.deployment.but(phase=action.phase, step=action.step, reason=reason)
             case Start():
+                assert self.deployment.phase not in (Phase.PENDING, Phase.GATED), "started before its gates"
                 if action.backup:
                     names = dict.fromkeys((*self.deployment.backups, *action.instances))
                     self.deployment = self.deployment.but(backups=tuple(names))
@@ -120,6 +151,7 @@ class Simulation:
                 self.deployment = self.deployment.but(promoted=True, phase=Phase.DRAINING)
                 self.elapsed = 0.0
             case Finish():
+                self._check_finish(action)
                 self.deployment = self.deployment.but(
                     phase=action.phase, outcome=action.outcome, reason=action.reason
                 )
@@ -156,6 +188,26 @@ class Simulation:
 
     # --- what must always hold
 
+    def _check_enter(self, action: Enter) -> None:
+        deployment, strategy = self.deployment, self.deployment.strategy
+        if action.phase is Phase.STARTING:
+            assert all(gate.status == "open" for gate in self.gates), f"started in spite of {self.gates}"
+        if deployment.phase is Phase.ANALYSING and action.phase is not Phase.ABORTING:
+            judged = bool(strategy.analysis) and not strategy.dry_run
+            passed = self.verdict is not None and self.verdict.kind == "pass"
+            failed = self.verdict is not None and self.verdict.kind == "fail"
+            assert not (judged and failed), f"step {deployment.step} went on although it failed"
+            allowed = deployment.allowed_step >= deployment.step
+            assert not judged or passed or allowed, f"step {deployment.step} went on with {self.verdict}"
+            assert self.elapsed >= strategy.steps[deployment.step].hold, "before its hold was over"
+            self.passed_steps.append(deployment.step)
+
+    def _check_finish(self, action: Finish) -> None:
+        after = self.gate_after
+        if action.outcome is Outcome.SUCCEEDED and self.deployment.abort is None and after is not None:
+            assert after.status != "waiting", f"ended in spite of {after}"
+            assert after.status == "open" or after.detail in action.reason, "the refusal goes unsaid"
+
     def _check_routes(self) -> None:
         living = {
             group.release for group in self.placement.groups if any(not m.draining for m in group.members)
@@ -180,6 +232,10 @@ class Simulation:
             process = self.processes[name]
             assert process.up, f"promoted although {name} was down"
             assert process.healthy, f"promoted although {name} was unhealthy"
+        judged = self.deployment.strategy.analysis and step_count(self.deployment) > 1
+        if judged and not self.deployment.strategy.dry_run:
+            steps = list(range(step_count(self.deployment) - 1))
+            assert steps == self.passed_steps, f"promoted after the steps {self.passed_steps} alone"
 
 
 def standing(
@@ -208,6 +264,7 @@ def simulate(
     replicas: int = 2,
     release: str = "web-new",
     first: bool = False,
+    baseline: int = 0,
 ) -> Simulation:
     """A deployment about to begin, over a standing placement (or none, with `first`)."""
     placement = before if before is not None else standing(2)
@@ -233,6 +290,7 @@ def simulate(
         replicas=replicas,
         release=release,
         instances=tuple(f"new-{n}" for n in grown),
+        baseline=tuple(f"base-{n}" for n in range(baseline)),
         before=placement,
     )
     return Simulation(deployment, placement, processes)

@@ -7,7 +7,7 @@ import threading
 import pytest
 from workshop import Customers, Workshop, until
 
-from opsbook.errors import Conflict, Invalid, Locked, NeedsApproval, NotFound, OpsbookError
+from opsbook.errors import Conflict, Locked, NotFound, OpsbookError
 
 
 def test_blue_green_rolling_and_back_lose_no_request(workshop: Workshop) -> None:
@@ -197,17 +197,19 @@ def test_same_label_with_other_content_is_refused(workshop: Workshop) -> None:
     assert workshop.get() == (200, "1.0")
 
 
-def test_protected_environment_is_closed(workshop: Workshop) -> None:
-    """Where approvals are asked for and cannot be given, nothing is deployed."""
+def test_protected_environment_waits_for_somebody_else(workshop: Workshop) -> None:
+    """Where an approval is asked for, a deployment waits for it, and says whose; nothing has been started."""
+    workshop.book(
+        "opsbook.yaml",
+        "name: test\nowner: team\ncontacts:\n  ben: {email: ben@example.com}\n  team: {members: [ben]}\n",
+    )
     workshop.environment(extra="protect: {approvals: 1, approvers: [team]}\n")
-    with pytest.raises(NeedsApproval, match="asks for 1 approval"):
-        workshop.deploy("1.0")
-
-
-def test_canary_with_analysis_is_refused(workshop: Workshop) -> None:
-    """What cannot be judged is not promoted."""
-    with pytest.raises(Invalid, match="never promotes unjudged"):
-        workshop.deploy("1.0", strategy="canary")
+    asked = workshop.deploy("1.0", wait=False)
+    workshop.in_phase(asked["id"], "gated")
+    until(lambda: "ben" in workshop.room.view(asked["id"])["waiting_for"], what="it to wait for ben")
+    assert workshop.runtime.instances() == ()
+    workshop.room.requests.abort(asked["id"], "not today", "ana")
+    assert workshop.ended(asked["id"])["outcome"] == "aborted"
 
 
 def test_broken_handbook_while_running(workshop: Workshop) -> None:

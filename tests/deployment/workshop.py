@@ -20,15 +20,19 @@ from opsbook.journal import Durable, Journal
 from opsbook.server.handbook import Handbook
 from opsbook.world.hosts.clock import SystemClock
 from opsbook.world.hosts.ports import port_is_free
+from opsbook.world.hosts.tokens import new_token
 from opsbook.world.releases.folder import FolderReleases
 from opsbook.world.runtimes.process import ProcessRuntime
 from opsbook.world.secrets.age import AgeSecrets
+from opsbook.world.telemetry.engine import EmbeddedTelemetry
 from opsbook.world.traffic.envoy import EnvoyTraffic
+from opsbook.world.traffic.synthetic import SyntheticLoad
+from opsbook.world.words import Target
 
 APP = textwrap.dedent(
     '''
     """Answers with its version; behaves as behaviour.txt says."""
-    import http.server, os, signal, sys, threading, time
+    import http.server, os, random, signal, sys, threading, time
 
     behaviour = open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "behaviour.txt")).read().strip()
     if behaviour == "exits":
@@ -46,6 +50,12 @@ APP = textwrap.dedent(
             ill = behaviour == "never-healthy" and self.path == "/healthz"
             if self.path == "/slow":
                 time.sleep(1.5)
+            if behaviour.startswith("latency") and self.path != "/healthz":
+                time.sleep(float(behaviour.split()[1]))
+            if behaviour.startswith("errors") and self.path != "/healthz":
+                ill = random.random() < float(behaviour.split()[1])
+            if behaviour.startswith("one-path") and self.path == "/cart":
+                ill = True
             body = (os.environ["OPSBOOK_VERSION"] + " " + os.environ.get("GREETING", "")).encode()
             self.send_response(503 if ill else 200)
             self.send_header("Content-Length", str(len(body)))
@@ -140,6 +150,8 @@ class Workshop:
         self.traffic = EnvoyTraffic(self.state / "proxy", self.clock, concurrency=1)
         self.handbook = Handbook(self.root / "ops", self.journal, self.clock, {})
         self.releases = FolderReleases(self.state / "releases", self.clock)
+        self.telemetry = EmbeddedTelemetry(self.clock, envoy_stats=self.traffic.stats_text)
+        self.synthetic = SyntheticLoad(self.clock)
         self.site = Site(
             book=self.handbook.current,
             journal=self.journal,
@@ -148,6 +160,9 @@ class Workshop:
             traffic=self.traffic,
             releases=self.releases,
             secrets=secrets,
+            telemetry=self.telemetry,
+            synthetic=self.synthetic,
+            new_token=new_token,
             clock=self.clock,
             root=self.root / "ops",
             free_port=port_is_free,
@@ -156,6 +171,8 @@ class Workshop:
         self.said: list[str] = []
         self.room = Deployments(self.site, self.stopping, self.said.append)
         self.room.start()
+        self.telemetry.targets([Target("envoy", {})])
+        self.telemetry.interval(0.5)
         return self
 
     def close(self, *, services: bool = False) -> None:
@@ -163,6 +180,8 @@ class Workshop:
         self.durable.close(timeout=5.0)
         if services:
             self.room.stop_services()
+        self.synthetic.close()
+        self.telemetry.close()
         self.runtime.close()
         self.traffic.close()
         self.journal.close()

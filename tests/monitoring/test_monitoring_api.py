@@ -21,6 +21,8 @@ from fastapi.responses import JSONResponse
 
 from opsbook.errors import OpsbookError
 from opsbook.monitoring import api
+from opsbook.security.api import signed_in
+from opsbook.security.room import local_operator
 from opsbook.world.runtimes.process_logs import append_checkpoint, log_path
 from opsbook.world.telemetry.engine import EmbeddedTelemetry
 from opsbook.world.telemetry.logs import FileLogs
@@ -70,6 +72,7 @@ def monitored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Monit
     logs = FileLogs(tmp_path, clock, mask=lambda text: text.replace("hunter2", "***"))
     app = FastAPI()
     app.include_router(api.router(logs, telemetry, clock, stopping=stopping.is_set))
+    app.dependency_overrides[signed_in] = lambda: local_operator("ana")
 
     @app.exception_handler(OpsbookError)
     def refused(_: Request, error: OpsbookError) -> JSONResponse:

@@ -11,15 +11,10 @@ from opsbook.book.draft import COVER, Draft, environment_file, service_file
 from opsbook.book.effective import HTTP_PORTS, EffectiveService
 from opsbook.book.environment import Environment
 from opsbook.book.markdown import broken_links, overdue_review
-from opsbook.book.model import people
-from opsbook.book.problems import Problem, nearest
-from opsbook.book.strategy import AnalysisRule
+from opsbook.book.model import granted, people
+from opsbook.book.problems import Problem
 
 FIRST_UNPRIVILEGED_PORT = 1024
-NAMED_METRICS = (
-    "availability", "cpu_usage", "disk_usage", "error_rate", "memory_usage", "response_time_p50",
-    "response_time_p90", "response_time_p95", "response_time_p99", "throughput",
-)  # fmt: skip
 
 
 def advice(
@@ -39,7 +34,6 @@ def advice(
         for service in draft.placed[name].values():
             if environment.is_production:
                 yield from _in_production(draft, environment, service)
-    yield from _metrics(draft)
     yield from _missing_rooms(draft, paths)
     review = draft.cover.review if draft.cover else None
     for path, text in texts.items():
@@ -106,8 +100,15 @@ def _environment(draft: Draft, environment: Environment) -> Iterator[Problem]:
         yield document.warning((), message, "promote_from: the environment before this one")
     protect = environment.protect
     if protect is not None and draft.cover is not None:
+        roles = granted(draft.roles, draft.cover.contacts, draft.environments)
         voters = {
-            person for approver in protect.approvers for person in people(approver, draft.cover.contacts)
+            person
+            for approver in protect.approvers
+            for person in people(approver, draft.cover.contacts)
+            if any(
+                grant.role == "approver" and grant.holds_in(environment.name)
+                for grant in roles.get(person, ())
+            )
         }
         if len(voters) < protect.approvals:
             named = ", ".join(sorted(voters)) or "nobody"
@@ -137,24 +138,6 @@ def _in_production(draft: Draft, environment: Environment, service: EffectiveSer
     if service.resources.memory is None and environment.protect is not None:
         message = f"{service.name} has no memory limit: one leak takes the machine with it"
         yield document.warning(here, message, "resources: {memory: 256Mi}")
-
-
-def _metrics(draft: Draft) -> Iterator[Problem]:
-    document = draft.document("deployment/strategies.yaml")
-    for name, strategy in draft.strategies.items():
-        for index, rule in enumerate(strategy.analysis):
-            near = _nearly_named(rule)
-            if near and document.node(("strategies", name, "analysis", index)):
-                loc = ("strategies", name, "analysis", index, "metric")
-                yield document.warning(
-                    loc, f"{rule.metric} is not a named metric; it is taken as PromQL", near
-                )
-
-
-def _nearly_named(rule: AnalysisRule) -> str:
-    if rule.metric in NAMED_METRICS or not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", rule.metric):
-        return ""
-    return nearest(rule.metric, NAMED_METRICS)
 
 
 def _missing_rooms(draft: Draft, paths: Collection[str]) -> Iterator[Problem]:

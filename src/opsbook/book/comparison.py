@@ -9,6 +9,7 @@ from typing import Any
 from opsbook.book.effective import EffectiveService
 from opsbook.book.model import Book
 from opsbook.book.quantities import spelled_duration, spelled_size
+from opsbook.book.scalars import flow
 
 ABSENT = "not there"
 
@@ -49,6 +50,10 @@ def _of_service(
         )
         return
     a, b = _fields(left), _fields(right)
+    if left.strategy.name == right.strategy.name and left.strategy != right.strategy:
+        # One of them is written in place, so the name alone does not say what differs.
+        a |= dict(_flat({"strategy": _strategy(left)}))
+        b |= dict(_flat({"strategy": _strategy(right)}))
     for field in sorted(a.keys() | b.keys()):
         if a.get(field) != b.get(field):
             yield Difference(name, field, a.get(field, ABSENT), b.get(field, ABSENT))
@@ -75,6 +80,17 @@ def _fields(service: EffectiveService) -> dict[str, str]:
             **asdict(service.route), "timeout": "none" if timeout is None else spelled_duration(timeout),
         }  # fmt: skip
     return dict(_flat(nested))
+
+
+def _strategy(service: EffectiveService) -> dict[str, Any]:
+    strategy = asdict(service.strategy)
+    for key in ("max_surge", "max_unavailable"):
+        strategy[key] = getattr(service.strategy, key)
+    for key in ("steps", "analysis"):
+        strategy[key] = [flow(part.model_dump(mode="json", exclude_none=True)) for part in strategy[key]]
+    for key in ("crash_loop", "pin", "probe_load"):
+        strategy[key] = strategy[key] and strategy[key].model_dump(mode="json")
+    return {**strategy, "rollback_on": list(strategy["rollback_on"])}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

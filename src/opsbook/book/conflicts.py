@@ -69,6 +69,13 @@ def _placement(
     if service.runtime != "process" and service.image is None:
         yield document.problem(here, f"{service.name} has no image, and here it runs on {service.runtime}",
                                "run: {image: ...}")  # fmt: skip
+    for key in ("sticky", "pin", "probe_load"):
+        if getattr(service.strategy, key) and service.port not in HTTP_PORTS:
+            yield document.problem(
+                (*here, "strategy"),
+                f"{key} of the strategy {service.strategy.name} belongs to HTTP, which {service.name} does not speak",
+                f"give {service.name} a strategy without {key}",
+            )
     for needed in service.depends_on:
         if needed in draft.service_names and needed not in _listed(draft, service.environment):
             yield document.problem(

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from opsbook.book.fields import Name, OrEmpty, Part, Seconds, Template, expected, matching, wrong
+from opsbook.book.moments import Timezone
 from opsbook.book.templates import placeholders
-
-
-def _timezone(value: Any) -> Any:
-    if isinstance(value, str):
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            expected("a time zone such as Europe/Berlin")
-    return value
 
 
 def _channel_url(value: Any) -> Any:
@@ -43,9 +34,7 @@ class Contact(Part):
     channel: Name | None = Field(
         None, description="A channel of this file that reaches them.", examples=["ops-alerts"]
     )
-    timezone: Annotated[str, BeforeValidator(_timezone)] | None = Field(
-        None, description="Where their day is.", examples=["Europe/Berlin"]
-    )
+    timezone: Timezone | None = Field(None, description="Where their day is.", examples=["Europe/Berlin"])
     members: tuple[Name, ...] = Field((), description="A team's contacts.", examples=[["alice"]])
 
     @model_validator(mode="after")

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from opsbook.book.checklist import Checklist
 from opsbook.book.cover import Cover
 from opsbook.book.document import Document, Node
 from opsbook.book.effective import EffectiveService
 from opsbook.book.environment import Environment
+from opsbook.book.freezes import Freeze
+from opsbook.book.pipeline import Pipeline
+from opsbook.book.roles import Grant
 from opsbook.book.service import Service
 from opsbook.book.strategy import Strategy
 
 COVER = "opsbook.yaml"
 STRATEGIES = "deployment/strategies.yaml"
+PIPELINE = "deployment/pipeline.yaml"
+FREEZES = "deployment/freezes.yaml"
+ROLES = "security/roles.yaml"
 
 
 def service_file(name: str) -> str:
@@ -40,6 +47,10 @@ class Draft:
     service_names: frozenset[str]
     environment_names: frozenset[str]
     strategy_names: frozenset[str] | None  # None: the file is broken, so anything may be there
+    pipeline: Pipeline | None = None
+    freezes: tuple[Freeze, ...] = ()
+    checklist: Checklist | None = None
+    roles: Mapping[str, tuple[Grant, ...]] | None = None  # by contact, teams too; None: not written
 
     def document(self, file: str) -> Document:
         """The document of `file`; an empty one when it is not written."""

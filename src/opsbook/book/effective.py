@@ -20,7 +20,7 @@ from opsbook.book.service import (
     Service,
     Source,
 )
-from opsbook.book.strategy import BUILT_IN, Strategy
+from opsbook.book.strategy import BUILT_IN, Strategy, StrategySpec
 from opsbook.book.templates import Placeholder, placeholders
 
 HTTP_PORTS = frozenset({"http", "grpc"})
@@ -106,14 +106,20 @@ class EffectiveService:
 
 
 def resolve(
-    environment: Environment, services: Mapping[str, Service], strategies: Mapping[str, Strategy]
+    environment: Environment,
+    services: Mapping[str, Service],
+    strategies: Mapping[str, Strategy],
+    usual: str | None = None,
 ) -> Mapping[str, EffectiveService]:
-    """Every service that runs in `environment`, by name, in the order of its file; unknown ones are left out."""
+    """Every service that runs in `environment`, by name, in the order of its file; unknown ones are left out.
+
+    `usual` is the strategy of services whose placement names none, where two copies may stand side by side.
+    """
     placed = {name: place for name, place in environment.services.items() if name in services}
     http = sum(1 for name in placed if services[name].run.port in HTTP_PORTS)
     return MappingProxyType(
         {
-            name: _resolved(environment, services[name], place, strategies, alone=http == 1)
+            name: _resolved(environment, services[name], place, strategies, usual, alone=http == 1)
             for name, place in placed.items()
         }
     )
@@ -124,6 +130,7 @@ def _resolved(
     service: Service,
     place: Placement,
     strategies: Mapping[str, Strategy],
+    usual: str | None,
     *,
     alone: bool,
 ) -> EffectiveService:
@@ -146,10 +153,19 @@ def _resolved(
         links=service.links,
         version=place.version,
         replicas=place.replicas,
-        strategy=strategies.get(
-            place.strategy or default_strategy(service), BUILT_IN[default_strategy(service)]
-        ),
+        strategy=_strategy(service, place, strategies, usual),
     )
+
+
+def _strategy(
+    service: Service, place: Placement, strategies: Mapping[str, Strategy], usual: str | None
+) -> Strategy:
+    """The one that is written in place, the named one, the pipeline's, or the built-in one."""
+    if isinstance(place.strategy, StrategySpec):
+        return place.strategy.resolved("")
+    default = default_strategy(service)
+    named = place.strategy or (usual if usual is not None and default != "recreate" else default)
+    return strategies.get(named, BUILT_IN[default])
 
 
 def default_strategy(service: Service) -> str:

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 
-from opsbook.book.fields import ListenAddress, Name, OrEmpty, Part, Port, Variables, Version
+from opsbook.book.fields import (
+    ListenAddress,
+    Name,
+    Or,
+    OrEmpty,
+    Part,
+    PlainCommand,
+    Port,
+    Seconds,
+    Variables,
+    Version,
+    expected,
+    wrong,
+)  # fmt: skip
 from opsbook.book.service import Health, Resources, RouteSpec, RunOverride
+from opsbook.book.strategy import StrategyChoice
 
 Runtime = Literal["process", "docker", "kubernetes"]
 WhenBusy = Literal["refuse", "queue", "supersede"]
@@ -36,6 +50,59 @@ class Protect(Part):
     approvers: tuple[Name, ...] = Field(
         min_length=1, description="Contacts who may approve: people or teams.", examples=[["team-shop"]]
     )
+    expires: Seconds = Field(
+        86400.0,
+        gt=0,
+        description="How long an approval is good for.",
+        examples=["24h"],
+        json_schema_extra={"default": "24h"},
+    )
+    checklist: bool = Field(True, description="deployment/checklist.md must be followed, when there is one.")
+
+
+class Hook(Part):
+    """A command around a deployment; without a shell, and without placeholders."""
+
+    command: PlainCommand = Field(
+        description="The program and its arguments.", examples=[["make", "smoke-test"]]
+    )
+    timeout: Seconds = Field(
+        300.0,
+        gt=0,
+        description="How long it may take.",
+        examples=["5m"],
+        json_schema_extra={"default": "5m"},
+    )
+
+
+def _hook(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    """A bare list is the command; chosen by shape, so that a refusal is about what was meant."""
+    if isinstance(value, dict):
+        return handler(value)
+    if not isinstance(value, tuple):
+        expected("a command as a list of strings, or a mapping with command and timeout")
+    return Hook(command=_COMMAND.validate_python(value))
+
+
+_COMMAND: TypeAdapter[tuple[str, ...]] = TypeAdapter(PlainCommand, config=Part.model_config)
+HookSpec = Annotated[
+    Hook, WrapValidator(_hook), Or({"type": "array", "items": {"type": "string"}, "minItems": 1})
+]
+
+
+class Hooks(Part):
+    """Commands around each deployment, one after the other."""
+
+    before: tuple[HookSpec, ...] = Field(
+        (),
+        description="Before it starts: when one fails, nothing is deployed.",
+        examples=[[["make", "check"], {"command": ["make", "backup"], "timeout": "10m"}]],
+    )
+    after: tuple[HookSpec, ...] = Field(
+        (),
+        description="When the new version serves: when one fails, it is taken back.",
+        examples=[[["make", "smoke-test"]]],
+    )
 
 
 class Placement(Part):
@@ -47,11 +114,11 @@ class Placement(Part):
         examples=["2.1"],
     )
     replicas: int = Field(1, ge=0, le=1000, description="Instances.")
-    strategy: Name | None = Field(
+    strategy: StrategyChoice | None = Field(
         None,
-        description="How a new version replaces the old. "
+        description="How a new version replaces the old: a strategy's name, or one written in place. "
         "Left out: blue-green; recreate without a port or when stateful.",
-        examples=["canary"],
+        examples=["canary", {"type": "canary", "weight": "10%", "duration": "30m"}],
     )
     env: Variables = Field(
         default={},
@@ -82,6 +149,14 @@ class Environment(Part):
         description="What a change here needs. Left out: nothing.",
         examples=[{"approvals": 1, "approvers": ["team-shop"]}],
     )
+    require_promotion: bool = Field(
+        True, description="With promote_from: a release that has not succeeded there is refused here."
+    )
+    hooks: Annotated[Hooks, OrEmpty] = Field(
+        default_factory=Hooks,
+        description="Commands around each deployment.",
+        examples=[{"after": [["make", "smoke-test"]]}],
+    )
     when_busy: WhenBusy = Field(
         "refuse",
         description="What happens to a deployment while another one of the same service is under way.",
@@ -91,6 +166,14 @@ class Environment(Part):
         description="The services that run here; one that is not listed does not.",
         examples=[{"web": {"version": "2.1", "replicas": 2, "strategy": "canary"}}],
     )
+
+    @model_validator(mode="after")
+    def _promotes_from_somewhere(self) -> Self:
+        if "require_promotion" in self.model_fields_set and self.promote_from is None:
+            wrong(
+                "there is no environment to promote from", "promote_from: staging", at=("require_promotion",)
+            )
+        return self
 
     @property
     def name(self) -> str:

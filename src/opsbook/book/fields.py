@@ -7,11 +7,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Annotated, Any, NoReturn, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+)  # fmt: skip
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from opsbook.book import quantities
 from opsbook.book.scalars import quoted
@@ -220,6 +229,17 @@ def _nothing_is_empty(value: Any) -> Any:
 
 
 OrEmpty = BeforeValidator(_nothing_is_empty)
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """In an Annotated: another form that the schema tells of and a validator takes."""
+
+    schema: Mapping[str, Any]
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [dict(self.schema), handler(core)]}
+
 
 Variables = Annotated[Mapping[VariableName, Template], OrEmpty]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -13,19 +13,23 @@ from typing import Any, TypeVar
 from pydantic_core import PydanticCustomError
 
 from opsbook.book.advice import advice
+from opsbook.book.checklist import CHECKLIST, Checklist, read_checklist
 from opsbook.book.conflicts import conflicts
 from opsbook.book.cover import Cover
 from opsbook.book.dependencies import levels
 from opsbook.book.document import Document, parse
-from opsbook.book.draft import COVER, STRATEGIES, Draft
+from opsbook.book.draft import COVER, FREEZES, PIPELINE, ROLES, STRATEGIES, Draft
 from opsbook.book.effective import resolve
 from opsbook.book.environment import Environment
 from opsbook.book.fields import Part
 from opsbook.book.files import Files
+from opsbook.book.freezes import FreezesFile
 from opsbook.book.layout import unknown_files
-from opsbook.book.model import Book
+from opsbook.book.model import Book, granted
+from opsbook.book.pipeline import Pipeline, PipelineFile
 from opsbook.book.problems import HandbookError, Problem, in_order
 from opsbook.book.references import dangling
+from opsbook.book.roles import RolesFile
 from opsbook.book.service import Service
 from opsbook.book.strategy import BUILT_IN, StrategiesFile, Strategy
 from opsbook.book.validation import refused, validate
@@ -83,15 +87,23 @@ def _book(files: Files, draft: Draft, cover: Cover, warnings: tuple[Problem, ...
         environments=MappingProxyType({name: draft.environments[name] for name in order}),
         strategies=MappingProxyType(dict(draft.strategies)),
         write_back=cover.write_back,
-        digest=_digest({file: document.data for file, document in draft.documents.items()}),
+        digest=_digest(draft),
         where=files.where,
         commit=files.commit,
         placed=MappingProxyType(dict(draft.placed)),
         warnings=warnings,
+        pipeline=draft.pipeline,
+        freezes=draft.freezes,
+        checklist=draft.checklist,
+        roles=granted(draft.roles, cover.contacts, draft.environments),
     )
 
 
-def _digest(content: Mapping[str, Any]) -> str:
+def _digest(draft: Draft) -> str:
+    content: dict[str, Any] = {file: document.data for file, document in draft.documents.items()}
+    if draft.checklist is not None:  # the lines of its items are layout
+        items = [{**asdict(item), "line": 0} for item in draft.checklist.items]
+        content[f"{CHECKLIST} items"] = items
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -109,16 +121,26 @@ class _Reading:
         services = self._named(service_files, Service, "service")
         environments = self._named(environment_files, Environment, "environment")
         strategies, whole = self._strategies(STRATEGIES in paths)
+        pipeline = self._pipeline() if PIPELINE in paths else None
+        usual = pipeline.strategy if pipeline else None
+        freezes = self._model(FREEZES, FreezesFile) if FREEZES in paths else None
+        roles = self._model(ROLES, RolesFile) if ROLES in paths else None
         return Draft(
             documents=self.documents,
             cover=cover,
             services=services,
             environments=environments,
             strategies=strategies,
-            placed={name: resolve(place, services, strategies) for name, place in environments.items()},
+            placed={
+                name: resolve(place, services, strategies, usual) for name, place in environments.items()
+            },
             service_names=frozenset(service_files),
             environment_names=frozenset(environment_files),
             strategy_names=frozenset(strategies) if whole else None,
+            pipeline=pipeline,
+            freezes=freezes.freezes if freezes else (),
+            checklist=self._checklist() if CHECKLIST in paths else None,
+            roles=roles.roles if roles else None,
         )
 
     def texts(self, paths: tuple[str, ...]) -> dict[str, str]:
@@ -165,6 +187,20 @@ class _Reading:
                 self.problems.append(refused(self.documents[STRATEGIES], ("strategies", name), error))
                 whole = False
         return strategies, whole
+
+    def _pipeline(self) -> Pipeline | None:
+        part = self._model(PIPELINE, PipelineFile)
+        return part.ordered(self.documents[PIPELINE]) if part else None
+
+    def _checklist(self) -> Checklist | None:
+        content = self._read(CHECKLIST)
+        if content is None:
+            return None
+        checklist, head, problems = read_checklist(content)
+        self.problems += problems
+        if head is not None:
+            self.documents[CHECKLIST] = head
+        return checklist
 
     def _model(self, file: str, model: type[M]) -> M | None:
         content = self._read(file)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
+from opsbook.book.checklist import Checklist, ChecklistItem, ItemStage
 from opsbook.book.cover import Channel, Contact
 from opsbook.book.effective import EffectiveService
 from opsbook.book.environment import Environment
+from opsbook.book.freezes import Freeze
+from opsbook.book.pipeline import Pipeline
 from opsbook.book.problems import Problem, did_you_mean
+from opsbook.book.roles import Grant
 from opsbook.book.service import Service
 from opsbook.book.strategy import Strategy
 from opsbook.errors import NotFound
@@ -19,7 +24,8 @@ class Book:
     """A handbook without errors.
 
     `environments` are in promotion order, the other mappings by name. `strategies` has the built-in ones too.
-    `review` is in seconds. `digest` is the SHA-256 of what the files say, whatever their comments and layout.
+    `review` is in seconds. `roles` is by person: a team's are those of its members. `digest` is the SHA-256 of
+    what the files say, whatever their comments and layout.
     """
 
     name: str
@@ -36,6 +42,10 @@ class Book:
     commit: str
     placed: Mapping[str, Mapping[str, EffectiveService]] = field(repr=False)  # environment, service
     warnings: tuple[Problem, ...] = ()
+    pipeline: Pipeline | None = None
+    freezes: tuple[Freeze, ...] = ()
+    checklist: Checklist | None = None
+    roles: Mapping[str, tuple[Grant, ...]] = field(default_factory=dict)
 
     def service(self, name: str) -> Service:
         """Raises NotFound with the nearest name."""
@@ -71,6 +81,47 @@ class Book:
     def people(self, contact: str) -> frozenset[str]:
         """The contacts that are people behind a contact: itself, or a team's members and theirs."""
         return people(contact, self.contacts)
+
+    def grants(self, person: str) -> tuple[Grant, ...]:
+        """The roles of a person, with those of their teams; none for somebody the handbook does not know."""
+        return self.roles.get(person, ())
+
+    def checklist_items(self, environment: str, service: str, stage: ItemStage) -> tuple[ChecklistItem, ...]:
+        """What is to be checked in one stage of a deployment of `service` to `environment`.
+
+        A checklist that names no environments is followed in the protected ones; `protect: {checklist: false}`
+        takes an environment out. Raises NotFound when the environment is unknown.
+        """
+        protect = self.environment(environment).protect
+        if self.checklist is None or (protect is not None and not protect.checklist):
+            return ()
+        if self.checklist.environments is None and protect is None:
+            return ()
+        return self.checklist.for_(environment, service, stage)
+
+
+def granted(
+    roles: Mapping[str, tuple[Grant, ...]] | None,
+    contacts: Mapping[str, Contact],
+    environments: Mapping[str, Environment],
+) -> Mapping[str, tuple[Grant, ...]]:
+    """The roles of each person, from those of contacts and teams.
+
+    Where no roles are written at all, those who may approve by `protect` are approvers there: one fact need not be
+    written twice, and a protected environment is never one that nobody could open.
+    """
+    if roles is None:
+        roles = {}
+        for name, environment in environments.items():
+            for approver in environment.protect.approvers if environment.protect else ():
+                grant = Grant(role="approver", environments=(name,))
+                roles[approver] = (*roles.get(approver, ()), grant)
+    found: dict[str, tuple[Grant, ...]] = {}
+    for contact, grants in roles.items():
+        for person in sorted(people(contact, contacts)):
+            known = found.get(person, ())
+            found[person] = (*known, *(grant for grant in dict.fromkeys(grants) if grant not in known))
+    return MappingProxyType(found)
 
 
 def people(contact: str, contacts: Mapping[str, Contact]) -> frozenset[str]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from opsbook.book.scalars import flow, plain
+from opsbook.book.scalars import Guess, flow, plain
 from opsbook.book.schema import KINDS, schemas
 
 _HEAD = """\
@@ -25,14 +25,72 @@ of `env`, `{secret:NAME}` stands for a secret; a command is no place for one, si
 process list. `{{` and `}}` are braces.
 """
 
+_NOTES = {
+    "strategies": """\
+What Kubernetes calls them is understood too: `type: RollingUpdate` with `rollingUpdate: {maxSurge: 1}`. A placement of
+an environment may hold a strategy instead of its name, and `{type: canary, weight: 10%, duration: 30m}` is a canary
+with a single step.
+
+""",
+    "pipeline": """\
+The stages as people describe them. A strategy that a stage names is that of every service whose placement names none,
+except of services without a port and those that keep data.
+
+""",
+    "checklist": """\
+Task lists under the headings `## Pre-Deployment`, `## During Deployment` and `## Post-Deployment`; other headings and
+text between them are free. An item is checked by a machine when it ends in `` `check: NAME` `` or has a fence below it,
+indented, whose second word is `check`; every other item is signed by a person.
+
+````markdown
+- [ ] Error rates normal `check: error_rate`
+- [ ] All tests passing `check: tests`
+  ```bash check timeout=5m
+  make test
+  ```
+- [ ] The storefront answers
+  ```http check
+  GET {url:web}/healthz
+  HTTP 200
+  ```
+- [ ] Customer service knows of it
+````
+
+| check | what must be true |
+|---|---|
+| `book` | the handbook has no errors |
+| `tests` | the command of the fence ends with 0 |
+| `alerts` | no alert fires |
+| `rollback` | there is a release to go back to |
+| `health` | all instances are healthy |
+| `error_rate` | it is below the limit of the strategy, or 0.1 % |
+| `journal` | its chain verifies |
+
+A `bash` or `sh` script stops at its first failing command.
+
+""",
+    "freezes": """\
+A freeze has either `from` and `until`, or `weekly`. Where clocks are set back, it begins at the first of two equal
+times and ends at the last; a time that is jumped over is the moment of the jump.
+
+""",
+    "roles": """\
+Without this file, the `approvers` of a protected environment are approvers there, and nobody has another role.
+
+""",
+}
+
 
 def reference() -> str:
     """The page as Markdown."""
     parts = [_HEAD]
-    for kind, schema in schemas().items():
+    every = schemas()
+    for kind, schema in every.items():
         file, _ = KINDS[kind]
-        definitions = schema.get("$defs", {})
-        parts.append(f"## `{file}`\n\n{schema['description']}\n\n{_table(schema)}")
+        # A placement may hold a strategy; it is described once, where strategies are.
+        elsewhere = every["strategies"].get("$defs", {}) if kind == "environment" else {}
+        definitions = {name: part for name, part in schema.get("$defs", {}).items() if name not in elsewhere}
+        parts.append(f"## `{file}`\n\n{schema['description']}\n\n{_NOTES.get(kind, '')}{_table(schema)}")
         parts += [
             f"### {file}: {name}\n\n{definition['description']}\n\n{_table(definition)}"
             for name, definition in _in_order_of_use(schema, definitions)
@@ -115,7 +173,10 @@ def _code(value: Any) -> str:
 
 def _reads_as_itself(value: Any) -> bool:
     """Text that needs no quotes when it stands alone after its key."""
-    return isinstance(value, str) and isinstance(plain(value), str) and value[0] not in "{[\"'@`"
+    try:
+        return isinstance(value, str) and isinstance(plain(value), str) and value[0] not in "{[\"'@`"
+    except Guess:
+        return False
 
 
 def _cell(text: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from opsbook.book.checklist import CHECKLIST
 from opsbook.book.dependencies import find_cycle
 from opsbook.book.document import Document, Loc
-from opsbook.book.draft import COVER, Draft, environment_file, service_file
+from opsbook.book.draft import COVER, FREEZES, PIPELINE, ROLES, Draft, environment_file, service_file
+from opsbook.book.effective import HTTP_PORTS
 from opsbook.book.problems import Problem, did_you_mean
 from opsbook.book.service import Service
 from opsbook.book.templates import placeholders
@@ -23,6 +25,9 @@ def dangling(draft: Draft) -> Iterator[Problem]:
         yield from _urls(draft, document, service)
     yield from _dependency_circle(draft)
     yield from _environments(draft)
+    yield from _deployment(draft)
+    yield from _checklist(draft)
+    yield from _roles(draft)
 
 
 def _known(document: Document, loc: Loc, what: str, name: str, known: Iterable[str]) -> Iterator[Problem]:
@@ -30,6 +35,7 @@ def _known(document: Document, loc: Loc, what: str, name: str, known: Iterable[s
         way_out = {
             "service": f"write services/{name}.yaml",
             "contact": f"add {name} under contacts in opsbook.yaml",
+            "environment": f"write environments/{name}.yaml",
         }
         hint = did_you_mean(name, known) or way_out.get(what, "")
         yield document.problem(loc, f'no {what} is called "{name}"', hint)
@@ -101,7 +107,7 @@ def _environments(draft: Draft) -> Iterator[Problem]:
         document = draft.document(environment_file(name))
         for service, place in environment.services.items():
             yield from _known(document, ("services", service), "service", service, draft.service_names)
-            if place.strategy is not None and draft.strategy_names is not None:
+            if isinstance(place.strategy, str) and draft.strategy_names is not None:
                 at: Loc = ("services", service, "strategy")
                 yield from _known(document, at, "strategy", place.strategy, draft.strategy_names)
         if environment.promote_from is not None:
@@ -122,3 +128,60 @@ def _environments(draft: Draft) -> Iterator[Problem]:
         yield draft.document(environment_file(circle[0])).problem(
             ("promote_from",), f"environments promote from each other in a circle: {' → '.join(circle)}"
         )
+
+
+def _scope(
+    draft: Draft,
+    document: Document,
+    loc: Loc,
+    environments: Sequence[str] | None,
+    services: Sequence[str] | None = None,
+) -> Iterator[Problem]:
+    """Lists of environments and services to which something is limited."""
+    for index, name in enumerate(environments or ()):
+        at: Loc = (*loc, "environments", index)
+        yield from _known(document, at, "environment", name, draft.environment_names)
+    for index, name in enumerate(services or ()):
+        yield from _known(document, (*loc, "services", index), "service", name, draft.service_names)
+
+
+def _deployment(draft: Draft) -> Iterator[Problem]:
+    document = draft.document(PIPELINE)
+    for stage in draft.pipeline.stages if draft.pipeline else ():
+        if stage.strategy is not None and draft.strategy_names is not None:
+            loc: Loc = (stage.name, "strategy")
+            yield from _known(document, loc, "strategy", stage.strategy, draft.strategy_names)
+    document = draft.document(FREEZES)
+    names: set[str] = set()
+    for index, freeze in enumerate(draft.freezes):
+        loc = ("freezes", index)
+        yield from _scope(draft, document, loc, freeze.environments, freeze.services)
+        if freeze.name in names:
+            yield document.problem((*loc, "name"), f'a freeze called "{freeze.name}" is already there')
+        names.add(freeze.name)
+
+
+def _checklist(draft: Draft) -> Iterator[Problem]:
+    checklist = draft.checklist
+    if checklist is None:
+        return
+    document = draft.document(CHECKLIST)
+    yield from _scope(draft, document, (), checklist.environments, checklist.services)
+    for item in checklist.items:
+        for placeholder in placeholders(item.request.url) if item.request else ():
+            service = draft.services.get(placeholder.name)
+            if placeholder.name not in draft.service_names:
+                hint = did_you_mean(placeholder.name, draft.service_names)
+                message = f'no service is called "{placeholder.name}"'
+                yield Problem(CHECKLIST, item.line, "", message, hint)
+            elif service is not None and service.run.port not in HTTP_PORTS:
+                yield Problem(CHECKLIST, item.line, "", f"{placeholder.name} does not speak HTTP")
+
+
+def _roles(draft: Draft) -> Iterator[Problem]:
+    document = draft.document(ROLES)
+    for contact, grants in (draft.roles or {}).items():
+        if draft.cover is not None:
+            yield from _known(document, ("roles", contact), "contact", contact, draft.cover.contacts)
+        for index, grant in enumerate(grants):
+            yield from _scope(draft, document, ("roles", contact, index), grant.environments)

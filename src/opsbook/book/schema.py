@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from opsbook.book.checklist import CHECKLIST, ChecklistHead
 from opsbook.book.cover import Cover
 from opsbook.book.environment import Environment
 from opsbook.book.fields import Part
+from opsbook.book.freezes import FreezesFile
+from opsbook.book.pipeline import PipelineFile
+from opsbook.book.roles import RolesFile
 from opsbook.book.service import Service
 from opsbook.book.strategy import StrategiesFile
 
@@ -20,6 +24,10 @@ KINDS: Mapping[str, tuple[str, type[Part]]] = MappingProxyType(
         "service": ("services/NAME.yaml", Service),
         "environment": ("environments/NAME.yaml", Environment),
         "strategies": ("deployment/strategies.yaml", StrategiesFile),
+        "pipeline": ("deployment/pipeline.yaml", PipelineFile),
+        "checklist": (CHECKLIST, ChecklistHead),
+        "freezes": ("deployment/freezes.yaml", FreezesFile),
+        "roles": ("security/roles.yaml", RolesFile),
     }
 )
 """The kinds of files, each with where it lies and what reads it."""

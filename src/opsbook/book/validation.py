@@ -8,6 +8,7 @@ from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from opsbook.book.document import Document, Loc, Node
@@ -24,7 +25,7 @@ def validate(document: Document, model: type[M]) -> tuple[M | None, list[Problem
     """The model that `document` describes, or None and why not."""
     if not isinstance(document.data, dict):
         message = f"expected a mapping (key: value), got {found(document.root)}"
-        return None, [document.problem((), message, f"begin with {next(iter(model.model_fields))}: ...")]
+        return None, [document.problem((), message, f"begin with {next(iter(_fields(model)))}: ...")]
     try:
         return model.model_validate(document.data), []
     except ValidationError as error:
@@ -92,7 +93,7 @@ _SIMPLE = {
     **dict.fromkeys(("mapping_type", "dict_type", "model_type"), "a mapping (key: value)"),
     "greater_than_equal": "at least {ge}",
     "less_than_equal": "at most {le}",
-    "greater_than": "more than {gt:g}",
+    "greater_than": "more than {gt}",
     "too_short": "at least one entry",
     "string_too_short": "some text",
 }  # pydantic's kinds of errors in our words
@@ -101,7 +102,8 @@ _SIMPLE = {
 def _expectation(kind: str, context: Mapping[str, Any], value: Any, node: Node | None) -> tuple[str, str]:
     """What was expected, and the way out."""
     if kind in _SIMPLE:
-        return _SIMPLE[kind].format_map(context), _as_number(value) if "number" in _SIMPLE[kind] else ""
+        limits = {key: f"{value:g}" if isinstance(value, float) else value for key, value in context.items()}
+        return _SIMPLE[kind].format_map(limits), _as_number(value) if "number" in _SIMPLE[kind] else ""
     match kind:
         case "expected":
             return str(context["what"]), str(context["hint"]) or _unquoted_placeholder(node)
@@ -148,13 +150,18 @@ def _as_list(value: Any) -> str:
 def _keys_at(model: type[BaseModel], loc: Loc) -> tuple[str, ...]:
     """The keys that the model at `loc` below `model` knows."""
     part = next(_models(next(_inner_at(model, loc), None)), None)
-    return tuple(part.model_fields) if part else ()
+    return tuple(_fields(part)) if part else ()
+
+
+def _fields(part: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a model by the keys that people write."""
+    return {field.alias or name: field for name, field in part.model_fields.items()}
 
 
 def _missing(model: type[BaseModel], loc: Loc) -> tuple[str, str]:
     """What is not there, and what to write."""
     part = next(_models(next(_inner_at(model, loc[:-1]), None)), None)
-    field = part.model_fields.get(str(loc[-1])) if part else None
+    field = _fields(part).get(str(loc[-1])) if part else None
     if field is None:
         return "is missing", ""
     told = (field.description or "").partition(".")[0]
@@ -174,7 +181,7 @@ def _inner(annotation: Any, item: str | int) -> Iterator[Any]:
     """What stands at key or index `item` of a value of this annotation."""
     part = next(_models(annotation), None)
     if part is not None:
-        field = part.model_fields.get(str(item))
+        field = _fields(part).get(str(item))
         if field is not None:
             yield field.annotation
         return

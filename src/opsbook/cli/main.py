@@ -26,16 +26,24 @@ COMMANDS = {
     "status": "opsbook.deployment.cli.status:status",
     "plan": "opsbook.deployment.cli.plan:plan",
     "deploy": "opsbook.deployment.cli.deploy:deploy",
+    "promote": "opsbook.deployment.cli.gates:promote",
+    "approve": "opsbook.deployment.cli.gates:approve",
+    "checklist": "opsbook.deployment.cli.checklist:checklist",
     "rollback": "opsbook.deployment.cli.change:rollback",
     "abort": "opsbook.deployment.cli.change:abort",
     "deployments": "opsbook.deployment.cli.deployments:deployments",
     "scale": "opsbook.deployment.cli.change:scale",
     "restart": "opsbook.deployment.cli.change:restart",
     "lock": "opsbook.deployment.cli.lock:lock",
+    "hold": "opsbook.deployment.cli.hold:hold",
+    "freeze": "opsbook.deployment.cli.freeze:freeze",
     "logs": "opsbook.monitoring.cli:logs",
     "journal": "opsbook.cli.journal:journal",
     "diff": "opsbook.cli.diff:diff",
     "secrets": "opsbook.cli.secrets:secrets",
+    "whoami": "opsbook.security.cli:whoami",
+    "tokens": "opsbook.security.cli:tokens",
+    "login-link": "opsbook.security.cli:login_link",
     "doctor": "opsbook.cli.doctor:doctor",
     "demo": "opsbook.cli.demo:demo",
     "completion": "opsbook.cli.completion:completion",
@@ -46,7 +54,8 @@ class _Root(LazyGroup):
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """With the session, which completing a word needs as much as running a command."""
         context = super().make_context(*args, **kwargs)
-        context.obj = CommandSession(book=context.params["book"] or "", server=context.params["server"] or "")
+        given = {name: context.params[name] or "" for name in ("book", "server", "token")}
+        context.obj = CommandSession(**given)
         return context
 
 
@@ -67,10 +76,17 @@ class _Root(LazyGroup):
     metavar="URL",
     default="",
     envvar="OPSBOOK_SERVER",
-    help="A server elsewhere; token in $OPSBOOK_TOKEN.",
+    help="A server elsewhere; needs a token.",
+)
+@click.option(
+    "--token",
+    metavar="TOKEN",
+    default="",
+    envvar="OPSBOOK_TOKEN",
+    help="Your own, from `opsbook tokens create`; better in $OPSBOOK_TOKEN, where other users do not see it.",
 )
 @click.version_option(opsbook.__version__, prog_name="opsbook", message="%(prog)s %(version)s")
-def cli(book: str, server: str) -> None:
+def cli(book: str, server: str, token: str) -> None:
     """An operations handbook that runs.
 
     \b
@@ -80,7 +96,7 @@ def cli(book: str, server: str) -> None:
       opsbook deploy hello --to local  deploy, and wait until it serves
       opsbook status                   what runs, worst first
     """
-    del book, server  # `_Root` has them: a session is needed before this is called
+    del book, server, token  # `_Root` has them: a session is needed before this is called
 
 
 def main() -> NoReturn:

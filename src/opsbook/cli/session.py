@@ -18,11 +18,13 @@ class CommandSession:
     Args:
         book: ``--book``, or empty to search from the current folder upwards.
         server: ``--server``, or empty for the server of this handbook on this machine.
+        token: ``--token``: says who one is; without it one is the local operator.
     """
 
-    def __init__(self, *, book: str = "", server: str = "") -> None:
+    def __init__(self, *, book: str = "", server: str = "", token: str = "") -> None:
         self._book = book
         self._server = server
+        self._own_token = token
         self.terminal = Terminal()
         self._client = Client(self._find)
 
@@ -55,10 +57,10 @@ class CommandSession:
 
     def _find(self) -> Address:
         if self._server:
-            return Address(url=self._server, token=os.environ.get("OPSBOOK_TOKEN") or self._token())
+            return Address(url=self._server, token=self._own_token or self._token())
         try:
             running = json.loads((self.state / "server.json").read_text(encoding="utf-8"))
-            return Address(socket=str(running["socket"]))
+            return Address(socket=str(running["socket"]), token=self._own_token)
         except PermissionError:
             raise NotAllowed(
                 "the state folder belongs to another user",

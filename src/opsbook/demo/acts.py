@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 
-from opsbook.demo.play import Play, Scene
+from opsbook.demo.play import ERRING, Play, Scene, Trial
 from opsbook.errors import Failed
 
 
@@ -180,6 +180,75 @@ def kill_opsbook(play: Play) -> None:
     play.nothing_lost()
 
 
+def good_canary(play: Play) -> None:
+    """A sound version gets a tenth of the requests, and all when the evidence is there."""
+    play.narrator.step(
+        "web 4.0, a canary", "It gets 10 % of the requests, is compared with 3.1, and passes on the evidence"
+    )
+    _canary(play, "4.0", outcome="succeeded", how="slow or errors")
+    _serves(play, "4.0", after=time.time())
+    play.nothing_lost()
+
+
+def erring_canary(play: Play) -> None:
+    """A version that passes every health check, and answers every fifth page with an error."""
+    play.narrator.step(
+        f"web {ERRING} is a canary whose every fifth page is an error",
+        "Its health checks pass; the comparison with 4.0 takes it back. These errors are its own, and expected",
+    )
+    _canary(play, ERRING, fault="errors", outcome="rolled_back", how="errors")
+    play.nothing_lost()
+
+
+def slow_canary(play: Play) -> None:
+    """A version without a single error, that takes a second for every page."""
+    play.narrator.step(
+        "web 4.2 is a canary that takes a second for every page",
+        "No request fails; its response times against those of 4.0 take it back",
+    )
+    _canary(play, "4.2", fault="slow", outcome="rolled_back", how="slow")
+    play.nothing_lost()
+
+
+def _canary(play: Play, version: str, *, outcome: str, how: str, fault: str = "") -> None:
+    """Deploy a canary, and note how many requests it hurt and how long it got any."""
+    play.stage.write_version("web", version, fault=fault)
+    good = outcome == "succeeded"
+    words = ("deploy", "web", "--to", "local", "--version", version, "--strategy", "canary")
+    ended = play.type(*words, expect=(0,) if good else (1, 3))
+    deployment = play.commands.last_deployment("web")
+    reason = f"{deployment['outcome']}: {deployment['reason']}"
+    play.promise(
+        "the evidence promotes it" if good else "the evidence takes it back",
+        deployment["outcome"] == outcome,
+        f"it is {reason}",
+    )
+    seconds = None if good else _seconds_with_weight(play, str(deployment["id"]), str(deployment["release"]))
+    seen = play.customers.wait_for(100)["versions"].get(version, {"count": 0, "slow": 0, "errors": 0})
+    hurt = {"slow": seen["slow"], "errors": seen["errors"]}.get(how, seen["slow"] + seen["errors"])
+    play.trials.append(Trial(version, seen["count"], hurt, how, seconds))
+    if not good:
+        play.narrator.output(f"{hurt} of the {seen['count']} requests that met {version} were {how}")
+        play.promise("customers met it, so that there was evidence", hurt > 0, "none was hurt by it")
+        play.promise(f"{version} is at weight 0", seconds is not None, "the journal does not say so")
+    told = "promoted" if good else "taken back by its evidence"
+    play.scenes.append(Scene(f"canary web {version}{f', {how}' if fault else ''}", told, ended.seconds))
+
+
+def _seconds_with_weight(play: Play, deployment: str, release: str) -> float | None:
+    """From the moment at which the proxy gave `release` requests to the one at which it gave it none."""
+    began = None
+    for entry in play.commands.traffic("web"):
+        if entry["data"]["deployment"] != deployment:
+            continue
+        weight = entry["data"]["weights"].get(release, 0)
+        if weight and began is None:
+            began = float(entry["at"])
+        elif not weight and began is not None:
+            return float(entry["at"]) - began
+    return None
+
+
 def look_back(play: Play) -> None:
     """What runs, and that the journal is whole."""
     play.narrator.step(
@@ -201,6 +270,9 @@ ACTS: tuple[Callable[[Play], None], ...] = (
     manual_rollback,
     scale_and_restart,
     kill_opsbook,
+    good_canary,
+    erring_canary,
+    slow_canary,
     look_back,
 )
 
@@ -241,17 +313,19 @@ def _order_gift_cards_until_taken_back(play: Play, *, back_to: str) -> int:
         if web["version"] == back_to:
             return orders
         restarts = sum(instance["restarts"] for instance in web["instances"])
-        if web["healthy"] == web["replicas"] and web["deployment"] is None and restarts >= deaths:
-            orders += _order_gift_card(play)
+        all_well = web["healthy"] == web["replicas"] and web["deployment"] is None and restarts >= deaths
+        if all_well and _order_gift_card(play, taken_by="2.2"):
+            orders += 1
             deaths = restarts + 1  # the one who took the order still looks well for a moment
         time.sleep(0.2)
     raise Failed(f"web 2.2 was not taken back within 40 s, although {orders} gift cards were ordered")
 
 
-def _order_gift_card(play: Play) -> bool:
+def _order_gift_card(play: Play, *, taken_by: str) -> bool:
+    """Order one; whether `taken_by` took it. While all of it start again, the warm version does, and lives on."""
     order = urllib.request.Request(f"{play.stage.url}/orders/gift-card", data=b"1", method="POST")  # noqa: S310 - http
     try:
         with urllib.request.urlopen(order, timeout=5) as answer:  # noqa: S310 - as above
-            return bool(answer.status == 202)
+            return bool(answer.status == 202 and answer.headers["X-Version"] == taken_by)
     except urllib.error.URLError:
         return False

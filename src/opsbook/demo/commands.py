@@ -79,6 +79,14 @@ class Commands:
         Raises:
             Failed: it did not succeed.
         """
+        return json.loads(self._printed(*words))
+
+    def traffic(self, name: str) -> list[dict[str, Any]]:
+        """The journal's entries about where requests to a service go, oldest first. Raises Failed."""
+        printed = self._printed("journal", "show", "--kind", "traffic.serving", "--in", f"local/{name}")
+        return [json.loads(line) for line in printed.splitlines()]
+
+    def _printed(self, *words: str) -> str:
         ended = subprocess.run(
             [sys.executable, "-m", "opsbook", *words, "--json"],
             cwd=self._folder,
@@ -91,7 +99,7 @@ class Commands:
         )
         if ended.returncode:
             raise Failed(f"opsbook {' '.join(words)} ended with {ended.returncode}: {ended.stderr.strip()}")
-        return json.loads(ended.stdout)
+        return ended.stdout
 
     def service(self, name: str) -> dict[str, Any]:
         """The service as `opsbook status` has it now. Raises Failed."""

@@ -17,7 +17,9 @@ from opsbook.errors import Failed
 class Customers:
     """A steady load on the shop: pages, streams, WebSockets and TCP connections."""
 
-    def __init__(self, url: str, ledger: str, *, rate: float, connections: int, errors: Path) -> None:
+    def __init__(
+        self, url: str, ledger: str, *, rate: float, connections: int, errors: Path, expect_errors_of: str
+    ) -> None:
         self._report: dict[str, Any] = {}
         self._new = threading.Condition()
         self._errors = errors.open("w")
@@ -25,10 +27,11 @@ class Customers:
             "--url": f"{url}/",
             "--rate": str(rate),
             "--connections": str(connections),
-            "--stream-url": f"{url}/api/stream?events=20&every=0.1",
+            "--stream-url": f"{url}/api/stream?events=10&every=0.1",
             "--websocket-url": f"{url.replace('http:', 'ws:')}/api/ws",
             "--lines-url": ledger,
             "--report": "0.25",
+            "--expect-errors-of": expect_errors_of,
         }
         self._process = subprocess.Popen(
             [

@@ -13,6 +13,9 @@ from opsbook.demo.narration import Narrator
 from opsbook.demo.stage import Stage
 from opsbook.errors import Failed
 
+ERRING = "4.1"
+"""The version of web that answers with errors of its own: they are counted apart, what else fails is not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
@@ -23,6 +26,17 @@ class Scene:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A canary of the tour: how many requests it hurt, and for how long it got any."""
+
+    version: str
+    answered: int
+    hurt: int
+    how: str  # they were hurt: errors or slow
+    seconds: float | None  # from its first weight to weight 0 again; None when it kept its weight
+
+
 class Play:
     """The state of the tour."""
 
@@ -31,6 +45,7 @@ class Play:
         self.narrator = narrator
         self.commands = Commands(stage.folder, narrator.output)
         self.scenes: list[Scene] = []
+        self.trials: list[Trial] = []
         self.switches: list[float] = []  # seconds in which traffic changed over
         self.rollback_seconds: float | None = None
         self.chain = ""
@@ -71,6 +86,7 @@ class Play:
             rate=self._rate,
             connections=self._connections,
             errors=self.stage.folder / "customers.log",
+            expect_errors_of=ERRING,
         )
 
     @property

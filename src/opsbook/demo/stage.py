@@ -11,6 +11,17 @@ from pathlib import Path
 from opsbook.errors import NotFound
 
 _ENTRY_PORT = "entry: {port: 8080}"  # as examples/shop/ops/environments/local.yaml has it
+_CANARY = """
+  canary:
+    steps: [{weight: 10%, hold: 5s}]
+    min_samples: 50
+    inconclusive_after: 15s
+    analysis:
+      - {metric: error_rate, compare: stable}
+      - {metric: response_time_p95, compare: stable}
+"""  # the same as for long holds, in the time of a tour
+_DRAIN_TIMEOUT = "rolling: {drain_timeout: 3s}"  # as examples/shop/ops/deployment/strategies.yaml has it
+_START_TIMEOUT = "start_timeout: 8s"  # as examples/shop/ops/services/web.yaml has it
 
 
 class Stage:
@@ -25,6 +36,11 @@ class Stage:
         environment = self.folder / "ops" / "environments" / "local.yaml"
         text = environment.read_text()
         environment.write_text(text.replace(_ENTRY_PORT, f"entry: {{port: {self.entry_port}}}"))
+        strategies = self.folder / "ops" / "deployment" / "strategies.yaml"
+        text = strategies.read_text().replace(_DRAIN_TIMEOUT, "rolling: {drain_timeout: 2s}")
+        strategies.write_text(text.rstrip() + _CANARY)
+        web = self.folder / "ops" / "services" / "web.yaml"
+        web.write_text(web.read_text().replace(_START_TIMEOUT, "start_timeout: 4s"))
 
     @property
     def state(self) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from opsbook.demo.play import Play
+from opsbook.demo.play import Play, Trial
 
 
 def summary(play: Play, figures: Mapping[str, Any]) -> list[str]:
@@ -23,6 +23,7 @@ def summary(play: Play, figures: Mapping[str, Any]) -> list[str]:
     rows = {
         "requests sent": f"{figures['sent']:,} ({kinds})",
         "failed": str(figures["failed"]),
+        **{f"canary {trial.version}": _trial(trial) for trial in play.trials},
         "page latency": f"p50 {pages['p50']:.1f} ms, p99 {pages['p99']:.1f} ms, longest {pages['max']:.0f} ms",
         "switch to a new version": _milliseconds(play.switches),
         "roll back to the warm one": _milliseconds(
@@ -43,6 +44,11 @@ def summary(play: Play, figures: Mapping[str, Any]) -> list[str]:
         "",
         verdict,
     ]
+
+
+def _trial(trial: Trial) -> str:
+    hurt = f"{trial.hurt} of the {trial.answered} requests it got were {trial.how}"
+    return f"{hurt}, " + ("promoted" if trial.seconds is None else f"weight 0 after {trial.seconds:.1f} s")
 
 
 def _milliseconds(seconds: list[float]) -> str:

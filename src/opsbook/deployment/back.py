@@ -78,7 +78,8 @@ def _leave(deployment: Deployment, placement: Placement, seen: Seen) -> Action:
 def _send_off(deployment: Deployment, placement: Placement, seen: Seen) -> Action:
     """The new instances finish their requests and stop."""
     known = all_members(placement)
-    new = {n: known.get(n, True) for n in deployment.instances if n in known or n in seen.looks}
+    brought = (*deployment.instances, *deployment.baseline)
+    new = {n: known.get(n, True) for n in brought if n in known or n in seen.looks}
     if standing := {name for name, draining in new.items() if not draining}:
         return Reroute(taking_out(placement, standing), f"{deployment.version} gets no new requests")
     if leaving := stoppable(deployment, placement, seen, new):
@@ -101,8 +102,9 @@ def _goal(deployment: Deployment, placement: Placement, old: list[str], *, any_w
     before = deployment.before
     goal = placement.with_members(before.release, dict.fromkeys(old, False)) if old else placement
     if any_well or not _live_weights(deployment, placement):
-        goal = taking_out(goal, {name for name in deployment.instances if name in goal.instances()})
-        goal = goal.but(weights={before.release: 100} if old else {})
+        brought = {*deployment.instances, *deployment.baseline}
+        goal = taking_out(goal, {name for name in goal.instances() if name in brought})
+        goal = goal.but(weights={before.release: 100} if old else {}, trial=None)
     return goal.but(
         release=before.release,
         version=before.version,

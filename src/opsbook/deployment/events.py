@@ -47,6 +47,23 @@ register(
     {"id": "the deployment", "by": "the rollback that takes it back", "reason": "what was seen"},
 )
 register(
+    "deployment.judged",
+    "The verdict on a canary's step changed.",
+    {
+        "id": "the deployment",
+        "step": "which step",
+        "verdict": "pass, fail, inconclusive, error or no_data",
+        "reason": "in words, with numbers",
+        "rules": "each rule with its verdict, value, threshold and samples",
+        "bounds": "of the difference of error rates, canary less stable",
+    },
+)
+register(
+    "deployment.allowed",
+    "A person let a canary go on beyond a step that the analysis could not decide.",
+    {"id": "the deployment", "step": "which step", "comment": "why"},
+)
+register(
     "release.created",
     "An immutable release came to be: source snapshot, configuration and versions of secrets.",
     {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from opsbook.deployment.draining import drained, retire, taking_out
+from opsbook.deployment.judging import held
 from opsbook.deployment.looks import (
     Action,
     Enter,
@@ -20,7 +21,7 @@ from opsbook.deployment.looks import (
     others,
     routed,
 )
-from opsbook.deployment.model import Deployment, Outcome, Phase, Placement, Warm
+from opsbook.deployment.model import BASELINE, Deployment, Outcome, Phase, Placement, Trial, Warm
 
 
 def switch(deployment: Deployment, placement: Placement, seen: Seen) -> Action:
@@ -35,17 +36,12 @@ def switch(deployment: Deployment, placement: Placement, seen: Seen) -> Action:
             if placement.weights != weights or not seen.serving:
                 message = shift_message(deployment, deployment.step)
                 return Reroute(placement.but(weights=weights), message, shift=True)
-            if hold(deployment, deployment.step) > 0:
+            if is_watched(deployment, deployment.step):
                 message = f"watching for {hold(deployment, deployment.step):g} s"
                 return Enter(Phase.ANALYSING, message, deployment.step)
             return _next_step(deployment)
         case Phase.ANALYSING:
-            left = hold(deployment, deployment.step) - seen.elapsed
-            if left > 0:
-                return Wait(f"{left:.0f} s more at this weight")
-            if waiting := not_routed(deployment.instances, seen):
-                return Wait(waiting)
-            return _next_step(deployment)
+            return held(deployment, seen, hold(deployment, deployment.step)) or _next_step(deployment)
     raise AssertionError(deployment.phase)
 
 
@@ -54,7 +50,9 @@ def _start(deployment: Deployment, placement: Placement, seen: Seen) -> Action:
         return retire(placement, seen, deployment, old, "stopping the old version first")
     if lacking := missing(deployment.instances, seen):
         return Start(deployment.release, lacking)
-    if waiting := not_ready(deployment.instances, seen):
+    if lacking := missing(deployment.baseline, seen):
+        return Start(deployment.before.release, lacking)
+    if waiting := not_ready((*deployment.instances, *deployment.baseline), seen):
         return Wait(waiting)
     return Enter(Phase.READY, f"{count(len(deployment.instances))} healthy")
 
@@ -66,11 +64,25 @@ def _register(deployment: Deployment, placement: Placement, seen: Seen) -> Actio
     leftovers = {m.instance: True for m in placement.members(release) if m.instance not in wanted}
     known = {member.instance: member.draining for member in placement.members(release)}
     if wanted and known != wanted | leftovers:
-        grown = placement.with_members(release, wanted | leftovers)
+        grown = placement.with_members(release, wanted | leftovers).but(trial=_trial(deployment))
         return Reroute(grown, "known to the proxy, without traffic yet")
-    if waiting := not_routed(deployment.instances, seen):
+    apart = dict.fromkeys(deployment.baseline, False)
+    if apart and not placement.members(baseline_of(deployment)):
+        return Reroute(
+            placement.with_members(baseline_of(deployment), apart), "the baseline is known to the proxy"
+        )
+    if waiting := not_routed((*deployment.instances, *deployment.baseline), seen):
         return Wait(waiting)
     return Enter(Phase.SHIFTING, shift_message(deployment, 0))
+
+
+def _trial(deployment: Deployment) -> Trial | None:
+    strategy = deployment.strategy
+    if strategy.type != "canary" or deployment.kind != "deploy" or not deployment.before.release:
+        return None
+    return Trial(
+        release=deployment.release, pin=strategy.pin, sticky=strategy.sticky, token=deployment.trial_token
+    )
 
 
 def _next_step(deployment: Deployment) -> Action:
@@ -190,6 +202,7 @@ def promote(deployment: Deployment, placement: Placement) -> Action:
         replicas=deployment.replicas,
         weights={deployment.release: 100} if standing else {},
         previous=previous,
+        trial=None,
         deployment=deployment.id,
     )
     return Promote(promoted, f"{deployment.version} is the version of {deployment.subject}")
@@ -201,11 +214,12 @@ def drain(deployment: Deployment, placement: Placement, seen: Seen) -> Action:
     A release that had no requests any more is not waited for: `leftovers` are put away by the steward.
     """
     stays = {deployment.release, placement.previous.release if placement.previous else ""}
+    served = {deployment.before.release, baseline_of(deployment)}
     releases = placement.instances()
     leaving = {
         name: draining
         for name, draining in others(deployment, placement).items()
-        if draining or (releases[name] == deployment.before.release and releases[name] not in stays)
+        if draining or (releases[name] in served and releases[name] not in stays)
     }
     if leaving:
         return retire(placement, seen, deployment, leaving, "the old version finishes its requests")
@@ -233,13 +247,30 @@ def hold(deployment: Deployment, step: int) -> float:
     return deployment.strategy.steps[step].hold if step < step_count(deployment) - 1 else 0.0
 
 
+def is_watched(deployment: Deployment, step: int) -> bool:
+    """Whether this step is stayed at: for its time, or, where it has none, until it has been judged."""
+    strategy = deployment.strategy
+    judged = bool(strategy.analysis) and not strategy.dry_run
+    return hold(deployment, step) > 0 or (judged and step < step_count(deployment) - 1)
+
+
+def baseline_of(deployment: Deployment) -> str:
+    """The name under which fresh instances of the stable release stand apart from the old ones."""
+    return f"{deployment.before.release}{BASELINE}"
+
+
 def step_weights(deployment: Deployment, step: int) -> dict[str, int]:
     if not deployment.instances:
         return {}
     if step >= step_count(deployment) - 1:
         return {deployment.release: 100}
     share = deployment.strategy.steps[step].weight
-    weights = {deployment.release: share, deployment.before.release: 100 - share}
+    apart = min(share, 100 - share) if deployment.baseline else 0
+    weights = {
+        deployment.release: share,
+        baseline_of(deployment): apart,
+        deployment.before.release: 100 - share - apart,
+    }
     return {release: weight for release, weight in weights.items() if weight > 0}
 
 

@@ -42,7 +42,7 @@ class Lookout:
             instance.id: instance
             for instance in self._site.runtime.instances(deployment.environment, deployment.service)
         }
-        mine = set(deployment.instances) | set(deployment.backups)
+        mine = {*deployment.instances, *deployment.baseline, *deployment.backups}
         asked = [i for i in instances.values() if i.alive and (i.id in mine or placement.entry is None)]
         probes = dict(zip((i.id for i in asked), self._probes.map(self._probe, asked), strict=True))
         endpoints = self._endpoints(placement)
@@ -90,7 +90,8 @@ class Lookout:
         draining: bool,
     ) -> Look:
         memory = self._memory.setdefault(instance.id, _Memory(unready_since=now))
-        endpoint = endpoints.get(f"{instance.release}|{instance.address}")
+        group = placement.instances().get(instance.id, instance.release)
+        endpoint = endpoints.get(f"{group}|{instance.address}")
         proxied = endpoint is not None and endpoint.healthy
         healthy = instance.alive and (probe.healthy if probe is not None else proxied)
         if healthy:

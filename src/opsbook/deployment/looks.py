@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from opsbook.deployment.model import Deployment, Outcome, Phase, Placement
 
@@ -27,6 +28,24 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the analysis says now of the step that is held."""
+
+    kind: Literal["pass", "fail", "inconclusive", "error", "no_data"]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Something that may stand between a deployment and its start."""
+
+    name: str
+    status: Literal["open", "waiting", "refused"]
+    detail: str
+    until: float | None = None  # when it opens or closes by itself, UTC epoch seconds
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """The world, just now. `elapsed` is seconds in the present phase by a clock that cannot jump."""
 
@@ -34,6 +53,8 @@ class Seen:
     elapsed: float = 0.0
     has_port: bool = True
     serving: bool = True  # the proxy serves the table of the present placement
+    verdict: Verdict | None = None  # None: nothing to judge
+    gates: tuple[Gate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +150,12 @@ def all_members(placement: Placement) -> dict[str, bool]:
 def strays(deployment: Deployment, placement: Placement, seen: Seen) -> tuple[str, ...]:
     """Instances that traffic knows no more and that this deployment did not bring.
 
-    They were taken out of the placement to be stopped, and opsbook died before it stopped them.
+    They were taken out of the placement to be stopped, and opsbook died before it stopped them. The baseline is
+    brought for the comparison only, so after the promotion it is none of the deployment's any more.
     """
     known = {*placement.instances(), *deployment.instances, *deployment.backups}
+    if not deployment.promoted:
+        known |= set(deployment.baseline)
     return tuple(name for name in seen.looks if name not in known)
 
 

@@ -28,6 +28,10 @@ class Document(BaseModel):
         return self.model_copy(update=changes)
 
 
+BASELINE = "~baseline"
+"""Added to a release's id for the group of fresh instances that a canary is compared with."""
+
+
 class Phase(StrEnum):
     PENDING = "pending"
     GATED = "gated"
@@ -146,6 +150,22 @@ class Watch(Document):
     until: float
 
 
+class Pinning(Document):
+    """Requests that carry this header or cookie always go to the new version."""
+
+    header: str | None = None
+    cookie: str | None = None
+
+
+class Trial(Document):
+    """A release under test beside the promoted one."""
+
+    release: str
+    pin: Pinning | None = None
+    sticky: bool = False
+    token: str = ""  # requests that carry it in the header x-opsbook-trial go to the release: opsbook's own
+
+
 class Placement(Document):
     """What runs of one service in one environment: the intent that the world is brought to."""
 
@@ -161,6 +181,7 @@ class Placement(Document):
     entry: Entry | None = None
     holds: tuple[Hold, ...] = ()
     watch: Watch | None = None
+    trial: Trial | None = None
     deployment: str = ""  # the last one that changed it
     revision: int = 0
 
@@ -204,6 +225,33 @@ class CanaryStep(Document):
     hold: float = 0.0
 
 
+class Rule(Document):
+    """One thing that a new version must keep. Exactly one of `max`, `min`, `compare`."""
+
+    metric: str
+    max: float | None = None
+    min: float | None = None
+    compare: Literal["stable"] | None = None
+    limit: int = 0  # consecutive failures that are tolerated
+    window: float = 60.0
+
+    @property
+    def name(self) -> str:
+        if self.compare is not None:
+            return f"{self.metric} against {self.compare}"
+        return f"{self.metric} ≤ {self.max:g}" if self.max is not None else f"{self.metric} ≥ {self.min:g}"
+
+
+class ProbeLoad(Document):
+    """Synthetic requests to the canary alone."""
+
+    path: str
+    rate: float  # 1/s
+
+
+Reaction = Literal["rollback", "wait"]
+
+
 class Strategy(Document):
     """A strategy as it was when the deployment was asked for, percentages resolved to counts."""
 
@@ -219,6 +267,17 @@ class Strategy(Document):
     crash_loop: int = 3  # more unplanned ends than this ...
     crash_window: float = 60.0  # ... within this many seconds are a crash loop
     steps: tuple[CanaryStep, ...] = ()
+    analysis: tuple[Rule, ...] = ()
+    min_samples: int = 50
+    inconclusive_after: float = 600.0  # beyond the hold
+    on_inconclusive: Reaction = "rollback"
+    on_no_data: Reaction = "wait"
+    on_error: Reaction = "rollback"
+    dry_run: bool = False  # verdicts are recorded and not acted upon
+    baseline: bool = False  # compare with fresh instances of the stable version
+    sticky: bool = False
+    pin: Pinning | None = None
+    probe_load: ProbeLoad | None = None
     rollback_on: tuple[str, ...] = ("health", "crash")
 
 
@@ -248,10 +307,17 @@ class Deployment(Document):
     replicas: int
     release: str = ""  # known once the snapshot is taken
     instances: tuple[str, ...] = ()  # the ones this deployment brings to traffic
+    baseline: tuple[str, ...] = ()  # fresh instances of the stable version, for the comparison only
     backups: tuple[str, ...] = ()  # started on the way back, in place of ones already stopped
     before: Placement  # what to go back to
     phase: Phase = Phase.PENDING
+    source_release: str = (
+        ""  # promoted from another environment: ENV/SERVICE/RELEASE, whose sealed source it takes
+    )
+    incident: str = ""  # the open incident it is for
+    trial_token: str = ""  # nobody can guess it
     step: int = 0
+    allowed_step: int = -1  # a person let it go on beyond this step although the analysis did not
     promoted: bool = False
     outcome: Outcome | None = None
     reason: str = ""

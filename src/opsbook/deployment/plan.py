@@ -41,8 +41,14 @@ def decide(deployment: Deployment, placement: Placement, seen: Seen) -> Action:
         return trouble
     match deployment.phase:
         case Phase.PENDING:
-            return Enter(Phase.GATED, "no gate is in the way")
+            return Enter(Phase.GATED, "prepared; what the gates say comes next")
         case Phase.GATED:
+            if barred := next((gate for gate in seen.gates if gate.status == "refused"), None):
+                return Finish(
+                    Phase.FAILED, Outcome.FAILED, f"refused by the gate {barred.name}: {barred.detail}"
+                )
+            if closed := [gate for gate in seen.gates if gate.status == "waiting"]:
+                return Wait("; ".join(gate.detail for gate in closed))
             return Enter(
                 Phase.STARTING, f"starting {count(len(deployment.instances))} of {deployment.version}"
             )
@@ -52,12 +58,28 @@ def decide(deployment: Deployment, placement: Placement, seen: Seen) -> Action:
                 return Wait(waiting)
             return promote(deployment, placement)
         case Phase.DRAINING:
-            return drain(deployment, placement, seen)
+            return _end(deployment, placement, seen)
     if deployment.kind == "scale":
         return scale(deployment, placement, seen)
     if deployment.strategy.type == "rolling":
         return roll(deployment, placement, seen)
     return switch(deployment, placement, seen)
+
+
+def _end(deployment: Deployment, placement: Placement, seen: Seen) -> Action:
+    """The old version leaves; then what the handbook wants done afterwards is done, and must succeed."""
+    action = drain(deployment, placement, seen)
+    barred = next((gate for gate in seen.gates if gate.status != "open"), None)
+    if barred is None or not isinstance(action, Finish):
+        return action
+    if barred.status == "waiting":
+        return Wait(barred.detail)
+    reason = f"the gate {barred.name} after the deployment: {barred.detail}"
+    if can_return(deployment, placement, seen):
+        return Enter(Phase.ABORTING, reason)
+    return Finish(
+        Phase.DONE, Outcome.SUCCEEDED, f"{action.reason}; but {reason}, and nothing is left to go back to"
+    )
 
 
 # --- what is wrong
@@ -75,7 +97,9 @@ def find_trouble(deployment: Deployment, placement: Placement, seen: Seen) -> Ac
         return Enter(Phase.ABORTING, deployment.abort.reason or f"aborted by {deployment.abort.by}")
     if deployment.promoted or deployment.phase in (Phase.PENDING, Phase.GATED):
         return None
-    for name in deployment.instances:
+    # Without its baseline a canary cannot begin; later the verdict says what it means that there is none.
+    begins = deployment.phase in (Phase.STARTING, Phase.READY)
+    for name in (*deployment.instances, *(deployment.baseline if begins else ())):
         look = seen.looks.get(name)
         if look is not None and (reason := ailing(deployment, look)):
             return Enter(Phase.ABORTING, reason, culprit=name)
@@ -84,5 +108,10 @@ def find_trouble(deployment: Deployment, placement: Placement, seen: Seen) -> Ac
 
 def can_return(deployment: Deployment, placement: Placement, seen: Seen) -> bool:
     """Whether enough of the old release still runs to take the requests back after promotion."""
-    old = [name for name in others(deployment, placement) if up(seen, name)]
+    releases = placement.instances()
+    old = [
+        name
+        for name in others(deployment, placement)
+        if up(seen, name) and releases[name] == deployment.before.release
+    ]
     return bool(deployment.before.release) and len(old) >= max(1, deployment.before.replicas)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from opsbook.book import Book
+from opsbook.book import Book, EffectiveService
 from opsbook.deployment.entries import entry_of, with_urls
 from opsbook.deployment.looks import instance_names
 from opsbook.deployment.model import Deployment, Placement, Release
@@ -15,6 +16,7 @@ from opsbook.deployment.site import Site
 from opsbook.deployment.sources import rendered, secret_names, source_of
 from opsbook.deployment.workloads import release_id
 from opsbook.errors import NotFound
+from opsbook.world.words import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,9 @@ def _prepare_deploy(
 ) -> tuple[Deployment, Placement | None, NewRelease | None]:
     book = site.book()
     release = make_release(site, book, deployment, say)
-    deployment = deployment.but(release=release.id, version=release.version)
+    deployment = deployment.but(release=release.id, version=release.version, trial_token=site.new_token())
+    if deployment.strategy.baseline and deployment.strategy.type == "canary" and placement.release:
+        deployment = deployment.but(baseline=instance_names(deployment, range(1, 2), "s"))
     entry = entry_of(site, book, deployment.environment, deployment.service)
     changed = placement.but(entry=entry)
     known = site.journal.state.get(release_key(release.environment, release.service, release.id))
@@ -78,11 +82,7 @@ def _prepare_deploy(
 def make_release(site: Site, book: Book, deployment: Deployment, say: Callable[[str], None]) -> Release:
     """The immutable release that this deployment brings: snapshot, rendered configuration, pinned secrets."""
     effective = book.effective(deployment.environment, deployment.service)
-    say(f"the snapshot of {deployment.service} {deployment.version}")
-    source = source_of(site, effective)
-    snapshot = site.releases.snapshot(
-        source, deployment.service, deployment.version, on_output=lambda line: say(f"build: {line}")
-    )
+    snapshot = _snapshot(site, deployment, effective, say)
     config = with_urls(site, book, deployment.environment, rendered(effective))
     names = secret_names(effective)
     secrets = {name: site.secrets.version(name) for name in names}
@@ -103,6 +103,31 @@ def make_release(site: Site, book: Book, deployment: Deployment, say: Callable[[
         author=snapshot.author,
         message=snapshot.message,
         created_at=site.clock.now(),
+    )
+
+
+def _snapshot(
+    site: Site, deployment: Deployment, effective: EffectiveService, say: Callable[[str], None]
+) -> Snapshot:
+    """The sealed source: of the release that is promoted, or taken now."""
+    if deployment.source_release:
+        environment, service, name = deployment.source_release.split("/")
+        known = site.records.release(environment, service, name)
+        return Snapshot(
+            digest=known.digest,
+            folder=Path(known.folder),
+            version=known.version,
+            commit=known.commit,
+            committed_at=known.committed_at,
+            author=known.author,
+            message=known.message,
+        )
+    say(f"the snapshot of {deployment.service} {deployment.version}")
+    return site.releases.snapshot(
+        source_of(site, effective),
+        deployment.service,
+        deployment.version,
+        on_output=lambda line: say(f"build: {line}"),
     )
 
 

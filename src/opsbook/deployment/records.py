@@ -38,11 +38,14 @@ class Records:
         document = self._journal.state.get(deployment_key(name))
         if document is None:
             raise NotFound(f"there is no deployment {name}", hint="opsbook deployments list", where=name)
-        return self._with_abort(Deployment.model_validate(document))
+        return self._as_asked(Deployment.model_validate(document))
 
-    def _with_abort(self, deployment: Deployment) -> Deployment:
+    def _as_asked(self, deployment: Deployment) -> Deployment:
         asked = self._journal.state.get(abort_key(deployment.id))
-        return deployment if asked is None else deployment.but(abort=Abort.model_validate(asked))
+        allowed = self._journal.state.get(allowed_key(deployment.id))
+        if asked is not None:
+            deployment = deployment.but(abort=Abort.model_validate(asked))
+        return deployment if allowed is None else deployment.but(allowed_step=int(allowed["step"]))
 
     def deployments(
         self, environment: str | None = None, service: str | None = None, limit: int = 50
@@ -97,6 +100,10 @@ def deployment_key(name: str) -> str:
 
 def abort_key(name: str) -> str:
     return f"abort/{name}"
+
+
+def allowed_key(name: str) -> str:
+    return f"allowed/{name}"
 
 
 def rollout_key(name: str) -> str:

@@ -16,16 +16,20 @@ from opsbook.deployment.model import (
     Deployment,
     Kind,
     Outcome,
+    Phase,
+    Pinning,
     Placement,
+    ProbeLoad,
     Rollout,
+    Rule,
     Strategy,
 )
 from opsbook.deployment.preparing import target_release
-from opsbook.deployment.records import COUNTER, abort_key, deployment_key, open_key, rollout_key
+from opsbook.deployment.records import COUNTER, abort_key, allowed_key, deployment_key, open_key, rollout_key
 from opsbook.deployment.site import Site
 from opsbook.deployment.sources import label_of, source_of
 from opsbook.deployment.turns import at_work
-from opsbook.errors import Conflict, Invalid, Locked, NeedsApproval, NotFound
+from opsbook.errors import Conflict, Invalid, Locked, NotFound
 
 WhenBusy = Literal["refuse", "queue", "supersede"]
 
@@ -41,6 +45,7 @@ class DeployRequest:
     check_index: int | None = None
     when_busy: WhenBusy | None = None
     together: bool = False
+    incident: str = ""
 
 
 class Requests:
@@ -61,7 +66,6 @@ class Requests:
         environment = self._environment(book, request.environment)
         if not request.services:
             raise Invalid("no service was named", hint="opsbook deploy SERVICE --to ENV")
-        _no_gate_in_the_way(book, environment)
         if request.check_index is not None:
             present = environment_plan(self._site, book, environment).check_index
             if present != request.check_index:
@@ -89,12 +93,60 @@ class Requests:
                     strategy=_strategy(book, effective, request.strategy),
                     when_busy=policy,
                     actor=actor,
-                )
+                ).but(incident=request.incident)
             )
         levels = [
             [service for service in level if service in chosen] for level in dependency_order(book.services)
         ]
         return self._start(planned, [level for level in levels if level], actor, together=request.together)
+
+    def promote(self, service: str, environment: str, actor: str, *, incident: str = "") -> Rollout:
+        """Deploy to `environment` exactly what runs in the environment before it: the same sealed source.
+
+        Raises:
+            NotFound: nothing runs there. Invalid: the environment names none before it.
+        """
+        book = self._site.book()
+        environment = self._environment(book, environment)
+        origin = book.environments[environment].promote_from
+        if origin is None:
+            raise Invalid(
+                f"{environment} does not say from where versions are promoted",
+                hint=f"promote_from: staging in environments/{environment}.yaml",
+                where=environment,
+            )
+        effective = self._effective(book, environment, service)
+        placed = self._placed(origin, service)
+        deployment = self._planned(
+            "deploy",
+            environment,
+            service,
+            version=placed.version,
+            replicas=effective.replicas,
+            strategy=_strategy(book, effective, None),
+            when_busy=book.environments[environment].when_busy,
+            actor=actor,
+        )
+        source = f"{origin}/{service}/{placed.release}"
+        return self._start([deployment.but(source_release=source, incident=incident)], [[service]], actor)
+
+    def allow(self, name: str, actor: str, comment: str = "") -> Deployment:
+        """Let a canary go on beyond the step at which the analysis cannot decide.
+
+        Raises:
+            Conflict: it does not wait for anybody.
+        """
+        deployment = self._site.records.deployment(name)
+        if deployment.phase is not Phase.ANALYSING:
+            raise Conflict(f"{name} does not wait at a step: it is {deployment.phase}", where=name)
+        self._site.journal.append(
+            "deployment.allowed",
+            deployment.subject,
+            {"id": name, "step": deployment.step, "comment": comment},
+            actor=actor,
+            put={allowed_key(name): {"step": deployment.step, "by": actor, "comment": comment}},
+        )
+        return self._site.records.deployment(name)
 
     def rollback(
         self,
@@ -129,7 +181,7 @@ class Requests:
             version=release.version,
             replicas=max(1, placement.replicas),
             strategy=self._present_strategy(placement, switch=True).model_copy(update={"watch": 0.0}),
-            when_busy="supersede" if automatic else "refuse",
+            when_busy="supersede" if automatic or self._only_waits(environment, service) else "refuse",
             actor=actor,
         )
         deployment = deployment.but(release=release.id, automatic=automatic, reverts=reverts, reason=reason)
@@ -313,6 +365,16 @@ class Requests:
                 reason, actor = f"superseded by {deployment.id}", deployment.requested_by
                 self.abort(other.id, reason, actor, superseded_by=deployment.id)
 
+    def _only_waits(self, environment: str, service: str) -> bool:
+        """Whether what is under way has not begun yet: it must not keep anybody from going back."""
+        lease = at_work(self._site, environment, service)
+        if lease is None:
+            return False
+        try:
+            return self._site.records.deployment(lease.holder).phase in (Phase.PENDING, Phase.GATED)
+        except NotFound:
+            return False
+
     def _environment(self, book: Book, name: str) -> str:
         if name not in book.environments:
             raise NotFound(
@@ -374,13 +436,6 @@ def _strategy(book: Book, effective: EffectiveService, wanted: str | None) -> St
             where="deployment/strategies.yaml",
         )
     chosen = book.strategies[wanted] if wanted is not None else effective.strategy
-    if chosen.type == "canary" and chosen.analysis:
-        raise Invalid(
-            f"the strategy {chosen.name} has an analysis, which this version of opsbook cannot judge, "
-            "and it never promotes unjudged",
-            hint="deploy with --strategy blue-green, or write analysis: [] to let health and crashes alone decide",
-            where=f"{effective.environment}/{effective.name}",
-        )
     replicas = max(1, effective.replicas)
     return Strategy(
         name=chosen.name,
@@ -394,20 +449,34 @@ def _strategy(book: Book, effective: EffectiveService, wanted: str | None) -> St
         watch=chosen.watch,
         crash_loop=chosen.crash_loop.restarts,
         crash_window=chosen.crash_loop.within,
-        steps=tuple(CanaryStep(weight=round(step.weight * 100), hold=step.hold) for step in chosen.steps),
+        steps=tuple(
+            CanaryStep(weight=max(1, round(step.weight * 100)), hold=step.hold) for step in chosen.steps
+        ),
         rollback_on=tuple(chosen.rollback_on),
+        analysis=tuple(
+            Rule(
+                metric=rule.metric,
+                max=rule.max,
+                min=rule.min,
+                compare=rule.compare,
+                limit=rule.limit,
+                window=rule.window,
+            )
+            for rule in chosen.analysis
+        ),
+        min_samples=chosen.min_samples,
+        inconclusive_after=chosen.inconclusive_after,
+        on_inconclusive=chosen.on_inconclusive,
+        on_no_data=chosen.on_no_data,
+        on_error=chosen.on_error,
+        dry_run=chosen.dry_run,
+        baseline=chosen.baseline,
+        sticky=chosen.sticky,
+        pin=Pinning(header=chosen.pin.header, cookie=chosen.pin.cookie) if chosen.pin else None,
+        probe_load=(
+            ProbeLoad(path=chosen.probe_load.path, rate=chosen.probe_load.rate) if chosen.probe_load else None
+        ),
     )
-
-
-def _no_gate_in_the_way(book: Book, environment: str) -> None:
-    protect = book.environments[environment].protect
-    if protect is not None and protect.approvals > 0:
-        raise NeedsApproval(
-            f"{environment} asks for {protect.approvals} approval(s) by {', '.join(protect.approvers)}, "
-            "and this version of opsbook cannot take approvals yet",
-            hint=f"take `protect` out of environments/{environment}.yaml if deployments may go there unapproved",
-            where=environment,
-        )
 
 
 def _nearest(name: str, known: Any) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import opsbook.deployment.events as _kinds  # noqa: F401 - registers the kinds of events
 from opsbook.deployment.changes import environment_plan
 from opsbook.deployment.ending import end_services
+from opsbook.deployment.gatekeeper import Gatekeeper
 from opsbook.deployment.model import Deployment, Placement
 from opsbook.deployment.requests import Requests
 from opsbook.deployment.rollouts import Rollouts
@@ -26,11 +27,19 @@ from opsbook.world.words import Instance
 class Deployments:
     """Everything about deployments that the faces may ask."""
 
-    def __init__(self, site: Site, stopping: threading.Event, log: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        site: Site,
+        stopping: threading.Event,
+        log: Callable[[str], None],
+        *,
+        book_errors: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
         self.site = site
         self.router = Router(site)
         self.requests = Requests(site)
-        self._workflow = Workflow(site, self.router, stopping)
+        self.gatekeeper = Gatekeeper(site, book_errors=book_errors)
+        self._workflow = Workflow(site, self.router, self.gatekeeper, stopping)
         self._rollouts = Rollouts(site, self.requests, stopping)
         self._upkeep = Upkeep(site, self.router, self._on_proxy)
         self._steward = Steward(site, self.router, self.requests, self._upkeep, stopping, log)
@@ -134,7 +143,31 @@ class Deployments:
     def _view(self, deployment: Deployment) -> dict[str, Any]:
         placement = self.site.records.placement(deployment.environment, deployment.service)
         waiting = self._workflow.waiting.get(deployment.id, "")
-        return deployment_view(deployment, serving_sentence(placement), waiting, self.site.clock.now())
+        instances: dict[str, Instance] = {}
+        healthy: dict[str, bool] = {}
+        if not deployment.finished:
+            found = self.site.runtime.instances(deployment.environment, deployment.service)
+            instances = {instance.id: instance for instance in found}
+            states = self.site.traffic.observe().backends.values()
+            seen = {
+                str(endpoint.address): endpoint.healthy for state in states for endpoint in state.endpoints
+            }
+            healthy = {name: _healthy(instance, seen, placement) for name, instance in instances.items()}
+        return deployment_view(
+            deployment,
+            serving_sentence(placement),
+            waiting,
+            self.site.clock.now(),
+            placement=placement,
+            instances=instances,
+            healthy=healthy,
+            gates=self.gatekeeper.look(deployment),
+            analysis=self._workflow.evidence.last(deployment.id) or None,
+        )
+
+    def analysis(self, name: str) -> dict[str, Any]:
+        """What the chart of a canary shows."""
+        return self._workflow.evidence.points(self.site.records.deployment(name).id)
 
     def _on_instance(self, instance: Instance) -> None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from opsbook.deployment.model import Placement, Release
+from opsbook.deployment.model import BASELINE, Placement, Release
 from opsbook.deployment.records import Records, placement_key
 from opsbook.deployment.routing import route_table
 from opsbook.deployment.site import Site
@@ -90,8 +90,7 @@ class Router:
         }
         for placement in placements:
             for group in placement.groups:
-                if group.release not in self._releases:
-                    self._releases[group.release] = records.release(
-                        placement.environment, placement.service, group.release
-                    )
+                name = group.release.removesuffix(BASELINE)
+                if name not in self._releases:
+                    self._releases[name] = records.release(placement.environment, placement.service, name)
         return route_table(placements, self._releases, addresses)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from opsbook.deployment.model import Group, Placement, Release
+from opsbook.deployment.model import BASELINE, Group, Placement, Release
 from opsbook.deployment.workloads import health_check
-from opsbook.world.words import Address, Backend, Endpoint, Listener, Route, RouteTable, Split
+from opsbook.world.words import Address, Backend, Endpoint, Listener, Pin, Route, RouteTable, Split
+
+TRIAL_HEADER = "x-opsbook-trial"
 
 
 def route_table(
@@ -26,7 +28,10 @@ def route_table(
         entry = placement.entry
         if entry is None:
             continue
-        here = [_backend(placement, group, releases[group.release], addresses) for group in placement.groups]
+        here = [
+            _backend(placement, group, releases[group.release.removesuffix(BASELINE)], addresses)
+            for group in placement.groups
+        ]
         backends += here
         split = _split(placement, {backend.name: backend for backend in here})
         if entry.kind == "tcp":
@@ -39,6 +44,8 @@ def route_table(
                 host=entry.host,
                 prefix=entry.path,
                 strip_prefix=entry.strip_prefix,
+                pins=_pins(placement, {backend.name for backend in here}),
+                sticky=f"opsbook-{placement.service}" if placement.trial and placement.trial.sticky else None,
                 timeout=entry.timeout,
             )
         )
@@ -73,11 +80,22 @@ def _backend(
 
 
 def _split(placement: Placement, known: Mapping[str, Backend]) -> Split:
-    weights = (
-        (backend_name(placement, release), weight) for release, weight in sorted(placement.weights.items())
-    )
+    # What is under test comes first: where clients stay, those that have it keep it while its share grows.
+    trial = placement.trial.release if placement.trial else ""
+    order = sorted(placement.weights.items(), key=lambda item: (item[0] != trial, item[0]))
+    weights = ((backend_name(placement, release), weight) for release, weight in order)
     shares = tuple((name, weight) for name, weight in weights if weight > 0 and name in known)
     return Split(shares, fallback=_fallback(placement, [name for name, _ in shares], known))
+
+
+def _pins(placement: Placement, known: set[str]) -> tuple[Pin, ...]:
+    trial = placement.trial
+    if trial is None or (name := backend_name(placement, trial.release)) not in known:
+        return ()
+    pins = [Pin(name, header=TRIAL_HEADER, value=trial.token)] if trial.token else []
+    if trial.pin is not None:
+        pins.append(Pin(name, header=trial.pin.header, cookie=trial.pin.cookie))
+    return tuple(pins)
 
 
 def _fallback(placement: Placement, served: list[str], known: Mapping[str, Backend]) -> str | None:
@@ -87,6 +105,10 @@ def _fallback(placement: Placement, served: list[str], known: Mapping[str, Backe
     before must not answer silently, however warm it still is.
     """
     release = placement.release
+    if placement.trial is not None and len(served) > 1:
+        return (
+            None  # what the stable version answers for a canary would be counted as the canary's own success
+        )
     if placement.watch is not None and served == [backend_name(placement, release)]:
         release = placement.watch.back_to
     name = backend_name(placement, release)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,9 +11,19 @@ from opsbook.book import Book
 from opsbook.deployment.records import Records
 from opsbook.journal import Durable, Journal
 from opsbook.world.hosts.faults import Boundary, no_fault
-from opsbook.world.words import Clock, Releases, Runtime, Secrets, Traffic
+from opsbook.world.words import Address, Clock, Releases, Runtime, Secrets, Telemetry, Traffic
 
 WriteVersion = Callable[[str, str, str, str], None]
+
+
+class Synthetic(Protocol):
+    """Requests that opsbook itself sends, a few a second."""
+
+    def start(
+        self, key: str, address: Address, host: str, path: str, rate: float, headers: Mapping[str, str]
+    ) -> None: ...
+
+    def stop(self, key: str) -> None: ...
 
 
 class PinningSecrets(Secrets, Protocol):
@@ -33,9 +43,12 @@ class Site:
     traffic: Traffic
     releases: Releases
     secrets: PinningSecrets
+    telemetry: Telemetry
+    synthetic: Synthetic
     clock: Clock
     root: Path  # the handbook's folder: relative sources start there
     free_port: Callable[[int], bool]
+    new_token: Callable[[], str]  # that nobody can guess
     write_version: WriteVersion  # (environment, service, version, actor): into the handbook
     boundary: Boundary = no_fault  # told each place of a deployment where a crash matters; tests die there
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from opsbook.deployment.forward import baseline_of, hold, step_count
+from opsbook.deployment.looks import Gate
 from opsbook.deployment.model import Deployment, Outcome, Phase, Placement
 from opsbook.world.words import Instance, TrafficState
 
@@ -22,9 +24,26 @@ _NAMES = {
 
 
 def deployment_view(
-    deployment: Deployment, serving: str, waiting: str = "", now: float = 0.0
+    deployment: Deployment,
+    serving: str,
+    waiting: str = "",
+    now: float = 0.0,
+    *,
+    placement: Placement | None = None,
+    instances: Mapping[str, Instance] | None = None,
+    healthy: Mapping[str, bool] | None = None,
+    gates: Sequence[Gate | Mapping[str, Any]] = (),
+    analysis: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """As the API gives it."""
+    """As the API gives it.
+
+    Args:
+        placement: of its service now; with it the view tells instances and weights while it is under way.
+        instances, healthy: by instance id, as in `service_view`.
+        gates: the ones looked at; a mapping may have `until` beside the fields of `Gate`.
+        analysis: the last judgement as JSON; None when nothing is judged.
+    """
+    standing = members(deployment, placement, instances or {}, healthy or {}) if placement else []
     return {
         "id": deployment.id,
         "kind": deployment.kind,
@@ -32,6 +51,10 @@ def deployment_view(
         "environment": deployment.environment,
         "version": deployment.version,
         "strategy": deployment.strategy.name,
+        "strategy_type": deployment.strategy.type,
+        "step": deployment.step,
+        "steps_total": step_count(deployment),
+        "hold_seconds": hold(deployment, deployment.step),
         "release": deployment.release,
         "replicas": deployment.replicas,
         "phase": deployment.phase,
@@ -52,7 +75,81 @@ def deployment_view(
         "transitions": [transition.to_json() for transition in deployment.transitions],
         "steps": steps(deployment, waiting, now),
         "log_tail": list(deployment.log_tail),
+        "weights": shares(deployment, placement, standing) if placement else {},
+        "members": standing,
+        "gates": [_gate(gate) for gate in gates],
+        "analysis": (
+            {name: analysis.get(name) for name in ("verdict", "reason", "rules")} if analysis else None
+        ),
     }
+
+
+def members(
+    deployment: Deployment,
+    placement: Placement,
+    instances: Mapping[str, Instance],
+    healthy: Mapping[str, bool],
+) -> list[dict[str, Any]]:
+    """The instances that a deployment under way is about: its own, the baseline's, the ones it replaces."""
+    if deployment.finished:
+        return []  # what stands there now may be another deployment's
+    known = placement.instances()
+    own = dict.fromkeys(deployment.instances, deployment.release)
+    own |= dict.fromkeys(deployment.baseline, baseline_of(deployment))
+    # Those that traffic does not know yet, from the moment they are started.
+    known |= {name: release for name, release in own.items() if name not in known and name in instances}
+    sides = _sides(deployment)
+    draining = placement.draining()
+    return [
+        {
+            "instance": name,
+            "release": release,
+            "version": sides[release][1],
+            "role": sides[release][0],
+            "healthy": healthy.get(name, False),
+            "state": "draining"
+            if name in draining
+            else (str(instances[name].state) if name in instances else "missing"),
+        }
+        for release in sides
+        for name, of in known.items()
+        if of == release
+    ]
+
+
+def shares(
+    deployment: Deployment, placement: Placement, standing: Sequence[Mapping[str, Any]]
+) -> dict[str, int]:
+    """Percent of the requests by version; a version that stands on two sides has the role after its name."""
+    total = sum(placement.weights.values())
+    found: dict[str, int] = {}
+    if deployment.finished or not total:
+        return found
+    there = {member["release"] for member in standing}
+    sides = _sides(deployment)
+    versions = [version for _, version in sides.values()]
+    for release, (role, version) in sides.items():
+        if release in there:
+            name = version if role == "stable" or versions.count(version) == 1 else f"{version} {role}"
+            found[name] = round(placement.weights.get(release, 0) * 100 / total)
+    return found
+
+
+def _sides(deployment: Deployment) -> dict[str, tuple[str, str]]:
+    """Role and version by release."""
+    before = deployment.before
+    sides = {deployment.release: ("canary", deployment.version)}
+    if before.release and before.release != deployment.release:
+        sides[before.release] = ("stable", before.version)
+        if deployment.baseline:
+            sides[baseline_of(deployment)] = ("baseline", before.version)
+    return sides
+
+
+def _gate(gate: Gate | Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(gate, Gate):
+        return {"name": gate.name, "status": gate.status, "detail": gate.detail, "until": None}
+    return {name: gate.get(name) for name in ("name", "status", "detail", "until")}
 
 
 def steps(deployment: Deployment, waiting: str = "", now: float = 0.0) -> list[dict[str, Any]]:

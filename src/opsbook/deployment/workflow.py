@@ -8,37 +8,67 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
+from opsbook.deployment.evidence import Evidence
 from opsbook.deployment.looking import Lookout
-from opsbook.deployment.looks import Action, Enter, Finish, Promote, Reroute, Seen, Start, Stop, Wait
+from opsbook.deployment.looks import (
+    Action,
+    Enter,
+    Finish,
+    Gate,
+    Promote,
+    Reroute,
+    Seen,
+    Start,
+    Stop,
+    Wait,
+)
 from opsbook.deployment.model import Deployment, Hold, Outcome, Phase, Placement, Transition, Watch
 from opsbook.deployment.plan import decide
 from opsbook.deployment.preparing import prepare
 from opsbook.deployment.records import deployment_key, open_key, placement_key
 from opsbook.deployment.router import Router
+from opsbook.deployment.routing import TRIAL_HEADER
 from opsbook.deployment.side_by_side import side_by_side
 from opsbook.deployment.site import Site
 from opsbook.deployment.turns import LostTurn, Turn, Turns
 from opsbook.deployment.workloads import workload
 from opsbook.errors import OpsbookError
 from opsbook.journal.durable import Interrupted
+from opsbook.world.words import Address
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
 LONGER_EACH_TIME = 1.2  # so that what took a while is seen within a fifth of it
 ACTOR = "opsbook"
 
 
+class Gatekeeper(Protocol):
+    """Says what stands between a deployment and its start."""
+
+    def look(self, deployment: Deployment) -> tuple[Gate, ...]:
+        """Before the start."""
+
+    def after(self, deployment: Deployment) -> Gate:
+        """Before the end."""
+
+    def check(self, name: str, stage: str) -> None:
+        """Let the machine check its items of the stage ``during`` or ``post``; returns at once."""
+
+
 class Workflow:
     """Brings deployments to their end, one thread for each that is under way."""
 
-    def __init__(self, site: Site, router: Router, stopping: threading.Event) -> None:
+    def __init__(self, site: Site, router: Router, gatekeeper: Gatekeeper, stopping: threading.Event) -> None:
         self._site = site
         self._router = router
         self._stopping = stopping
         self._turns = Turns(site)
         self._lookouts: dict[str, Lookout] = {}
+        self._gatekeeper = gatekeeper
+        self.evidence = Evidence(site)
         self.waiting: dict[str, str] = {}  # deployment id to what it waits for, for people
 
     def run(self, name: str) -> str:
@@ -56,6 +86,8 @@ class Workflow:
                 self._pause_after_error()
         self.waiting.pop(name, None)
         self._lookouts.pop(name, None)
+        self.evidence.forget(name)
+        self._site.synthetic.stop(name)
         return str(self._deployment(name).outcome)
 
     def _advance(self, name: str) -> str:
@@ -84,6 +116,8 @@ class Workflow:
             if started_in not in (Phase.PENDING, Phase.GATED):  # nothing runs yet that one could look at
                 serving = self._router.serves_present()
                 seen = lookout.look(deployment, placement, serving=serving)
+            verdict = self.evidence.look(deployment, placement)
+            seen = replace(seen, verdict=verdict, gates=self._gates(deployment))
             action = decide(deployment, placement, seen)
             self.waiting[name] = action.waiting_for if isinstance(action, Wait) else ""
             turn.check()
@@ -102,6 +136,13 @@ class Workflow:
             if isinstance(action, Enter | Finish):
                 break
         return self._deployment(name).phase
+
+    def _gates(self, deployment: Deployment) -> tuple[Gate, ...]:
+        if deployment.phase is Phase.GATED:
+            return self._gatekeeper.look(deployment)
+        if deployment.phase is Phase.DRAINING and deployment.kind == "deploy":
+            return (self._gatekeeper.after(deployment),)
+        return ()
 
     # --- the actions, in the order of a deployment
 
@@ -151,10 +192,31 @@ class Workflow:
             tail = self._site.runtime.log_tail(action.culprit)
             deployment = deployment.but(log_tail=tail)
             evidence = {"instance": action.culprit, "log": list(tail[-10:])}
+        if deployment.phase is Phase.ANALYSING:
+            evidence |= self.evidence.last(deployment.id)
         if action.phase is Phase.ABORTING:
             deployment = deployment.but(reason=action.message)
+        self._probe(deployment.but(phase=action.phase))
+        if action.phase is Phase.SHIFTING and action.step == 0 and deployment.kind == "deploy":
+            self._gatekeeper.check(deployment.id, "during")
         self._record(
             deployment.but(phase=action.phase, step=action.step), action.phase, action.message, turn, evidence
+        )
+
+    def _probe(self, deployment: Deployment) -> None:
+        """Synthetic requests reach a canary exactly while it is judged."""
+        load, entry = deployment.strategy.probe_load, self._placement(deployment).entry
+        if load is None or entry is None or entry.kind != "http" or deployment.phase is not Phase.ANALYSING:
+            self._site.synthetic.stop(deployment.id)
+            return
+        prefix = entry.path.rstrip("/")
+        self._site.synthetic.start(
+            deployment.id,
+            Address(entry.address, entry.port),
+            entry.host or entry.address,
+            prefix + load.path,
+            load.rate,
+            {TRIAL_HEADER: deployment.trial_token},
         )
 
     def _start(self, deployment: Deployment, action: Start, turn: Turn) -> None:
@@ -276,6 +338,8 @@ class Workflow:
             lease=turn.lease if turn else None,
             put=put | {deployment_key(deployment.id): ended.to_json(), open_key(deployment.id): None},
         )
+        if action.outcome is Outcome.SUCCEEDED and deployment.kind == "deploy":
+            self._gatekeeper.check(deployment.id, "post")
         return action.phase
 
     # --- when something is in the way

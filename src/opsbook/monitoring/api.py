@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response, Streami
 
 from opsbook.monitoring.model import Figure, TailedLogs, WatchedTelemetry
 from opsbook.monitoring.plan import matchers_of, seconds_of
+from opsbook.security.api import in_query, requires
 from opsbook.world.telemetry.named import NAMED
 from opsbook.world.words import Clock, LogLine, Sample
 
@@ -42,7 +43,9 @@ def router(
     routes = APIRouter(tags=["monitoring"])
     followers: list[anyio.CapacityLimiter] = []  # made within the event loop, by the first who follows
 
-    @routes.get("/api/monitoring/logs", response_model=None)
+    @routes.get(
+        "/api/monitoring/logs", response_model=None, dependencies=[requires("view", in_query("environment"))]
+    )
     def read(
         *,
         service: str,
@@ -78,7 +81,7 @@ def router(
 
         return StreamingResponse(stream(), media_type="application/x-ndjson")
 
-    @routes.get("/api/monitoring/metrics")
+    @routes.get("/api/monitoring/metrics", dependencies=[requires("view", in_query("environment"))])
     def metrics(
         *,
         service: str | None = None,
@@ -98,12 +101,12 @@ def router(
             for name, entry in NAMED.items()
         }
 
-    @routes.get("/api/monitoring/targets")
+    @routes.get("/api/monitoring/targets", dependencies=[requires("view")])
     def targets() -> dict[str, Any]:
         """What is scraped, and how the last scrape went."""
         return {"targets": [asdict(status) for status in telemetry.status()]}
 
-    @routes.get("/metrics", response_class=PlainTextResponse)
+    @routes.get("/metrics", response_class=PlainTextResponse, dependencies=[requires("view")])
     def own_metrics() -> Response:
         """opsbook's own metrics, for any Prometheus."""
         return PlainTextResponse(telemetry.own_metrics(), media_type=EXPOSITION)

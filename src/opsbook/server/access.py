@@ -1,84 +1,139 @@
-"""Who may come in, decided per listener, so that nothing sent can be mistaken for the Unix socket.
+"""Who is asking, decided per door, so that nothing sent can be mistaken for the Unix socket.
 
-On the socket the file's mode has decided already (0600 in a 0700 folder). On TCP a bearer token is needed,
-and the Host header must not be a foreign name: a web page that makes its own name point at 127.0.0.1 (DNS
-rebinding) would send its own name there.
+Through the socket comes its owner (its mode is 0600, in a 0700 folder): the local operator. A bearer token counts at
+both doors: the server's own (the file `token` of the state folder) is the local operator too, a personal one is its
+person. A browser brings the cookie of its session, over TCP only.
+
+On TCP the Host header must not be a foreign name: a web page that makes its own name point at 127.0.0.1 (DNS
+rebinding) would send its own name there. A browser that sends more than a look must come from our own pages: the
+Origin must be ours, and with a session the CSRF token that is bound to it must come along.
 """
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import hmac
 import ipaddress
 import json
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from http.cookies import CookieError, SimpleCookie
 from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
 
-from opsbook.errors import NotAllowed, OpsbookError
+from opsbook.errors import Invalid, NotAllowed, OpsbookError
+from opsbook.security.model import Identity, NotSignedIn
+from opsbook.security.room import Security, local_operator
+from opsbook.security.sessions import COOKIE
+from opsbook.security.tokens import PREFIX
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = dict[bytes, bytes]
 
-OPEN_PATHS = frozenset({"/api/health"})
+OPEN_PATHS = frozenset({"/api/health", "/sign-in", "/favicon.ico"})
+OPEN_FOLDERS = ("/static/", "/sign-in/")
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 ACTOR = b"x-opsbook-actor"
-
-
-class NotSignedIn(NotAllowed):
-    """No token, or a wrong one."""
-
-    http_status = 401
+CSRF_HEADER = b"x-csrf-token"
+CSRF_FIELD = "csrf_token"
+LARGEST_FORM = 256 * 1024  # bytes
 
 
 class Access:
-    """An ASGI application that lets in who may and tells `application` who it is.
+    """An ASGI application that tells `application` who is asking, and lets nobody else in.
 
-    The caller's name is put in ``request.state.actor`` and into the header ``X-Opsbook-Actor``, which
-    replaces whatever was sent. On the socket it is the name sent; with a token the name is only a claim and
-    marked as such.
+    It puts into ``request.state``: ``identity`` (None on the few open pages), ``actor`` (the name for the journal, also
+    in the header ``X-Opsbook-Actor``, which replaces whatever was sent), ``security`` and, with a session, ``csrf``.
 
     Args:
-        token: None for a listener that only the owner can open.
+        token: the server's own.
+        owner_only: only the owner of the state folder can open this door.
+        security: who knows persons; None: there is the local operator only.
         names: host names that may stand in the Host header beside localhost and plain IP addresses.
     """
 
     def __init__(
-        self, application: Application, *, token: str | None, names: frozenset[str] = frozenset()
+        self,
+        application: Application,
+        *,
+        token: str,
+        owner_only: bool = False,
+        security: Security | None = None,
+        names: frozenset[str] = frozenset(),
     ) -> None:
         self._application = application
         self._token = token
+        self._owner_only = owner_only
+        self._security = security
         self._names = names | {"localhost"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        headers: list[tuple[bytes, bytes]] = list(scope["headers"])
+        headers = {name.lower(): value for name, value in scope["headers"]}
         try:
-            actor = self._admit(scope["path"], {name.lower(): value for name, value in headers})
-        except NotAllowed as error:
-            await _refuse(error, send)
+            if not self._owner_only:
+                self._check_host(headers.get(b"host", b"").decode("latin-1"))
+            who, csrf = await self._identify(scope["path"], headers)
+            if (
+                not self._owner_only
+                and b"authorization" not in headers
+                and scope["method"] not in SAFE_METHODS
+            ):
+                _check_origin(headers)
+                receive = await _checked_form(headers, csrf, receive) if csrf else receive
+        except OpsbookError as error:
+            await _refuse(error, scope, headers, send)
             return
-        state = {**scope.get("state", {}), "actor": actor}
-        kept = [(name, value) for name, value in headers if name.lower() != ACTOR]
-        await self._application(
-            {**scope, "headers": [*kept, (ACTOR, actor.encode())], "state": state}, receive, send
+        actor = who.actor if who else "anonymous"
+        mine = {"identity": who, "actor": actor, "security": self._security, "csrf": csrf}
+        kept = [(name, value) for name, value in scope["headers"] if name.lower() != ACTOR]
+        asked = {
+            **scope,
+            "headers": [*kept, (ACTOR, actor.encode())],
+            "state": {**scope.get("state", {}), **mine},
+        }
+        await self._application(asked, receive, send)
+
+    async def _identify(self, path: str, headers: Headers) -> tuple[Identity | None, str]:
+        """Who it is, and their session's CSRF token; what is shown and is wrong is never passed over."""
+        name = _name(headers.get(ACTOR, b""))
+        if b"authorization" in headers:
+            return await self._by_bearer(headers[b"authorization"], name), ""
+        if self._owner_only:
+            return local_operator(name), ""
+        is_open = path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)
+        if self._security is not None and (cookie := _cookie(headers.get(b"cookie", b""))):
+            try:
+                return await asyncio.to_thread(self._security.by_cookie, cookie)
+            except NotSignedIn:
+                if not is_open:
+                    raise
+        if is_open:
+            return None, ""
+        raise NotSignedIn(
+            "a valid token is needed",
+            hint="send `Authorization: Bearer TOKEN`; it is in the file `token` of the state folder, "
+            "or your own: opsbook tokens create",
         )
 
-    def _admit(self, path: str, headers: dict[bytes, bytes]) -> str:
-        name = _name(headers.get(ACTOR, b""))
-        if self._token is None:
-            return name or "unknown"
-        self._check_host(headers.get(b"host", b"").decode("latin-1"))
-        if path in OPEN_PATHS:
-            return "anonymous"
-        scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
-        if scheme.lower() != b"bearer" or not hmac.compare_digest(given.strip(), self._token.encode()):
-            raise NotSignedIn(
-                "a valid token is needed",
-                hint="send `Authorization: Bearer TOKEN`; it is in the file `token` of the state folder",
-            )
-        return f"{name} (token)" if name else "token"
+    async def _by_bearer(self, header: bytes, name: str) -> Identity:
+        scheme, _, given = header.partition(b" ")
+        given = given.strip()
+        if scheme.lower() == b"bearer":
+            if hmac.compare_digest(given, self._token.encode()):
+                operator = local_operator(name)
+                return operator if self._owner_only else dataclasses.replace(operator, via="server-token")
+            if self._security is not None and given.startswith(PREFIX.encode()):
+                return await asyncio.to_thread(self._security.by_token, given.decode("latin-1"))
+        raise NotSignedIn(
+            "this is no valid token here",
+            hint="one is in the file `token` of the state folder; your own: opsbook tokens create --for YOU",
+        )
 
     def _check_host(self, header: str) -> None:
         host = header.rsplit(":", 1)[0] if not header.endswith("]") else header
@@ -99,10 +154,76 @@ def _name(value: bytes) -> str:
     return re.sub(r"[^\w.@+ -]", "", value.decode("utf-8", "replace"))[:64].strip()
 
 
-async def _refuse(error: OpsbookError, send: Send) -> None:
+def _cookie(header: bytes) -> str:
+    """The value of the session's cookie; a header that cannot be read holds none."""
+    try:
+        found = SimpleCookie(header.decode("latin-1")).get(COOKIE)
+    except CookieError:
+        return ""
+    return found.value if found is not None else ""
+
+
+def _check_origin(headers: Headers) -> None:
+    """Refuse what another page makes a browser send. Programs send no Origin, and need a token anyway."""
+    origin, site = headers.get(b"origin"), headers.get(b"sec-fetch-site", b"none")
+    ours = headers.get(b"host", b"").decode("latin-1").lower()
+    foreign = site not in {b"same-origin", b"none"} if origin is None else _place(origin) != ours
+    if foreign:
+        raise NotAllowed("this request came from another page", hint="use opsbook's own pages")
+
+
+def _place(origin: bytes) -> str:
+    try:
+        return urlsplit(origin.decode("latin-1")).netloc.lower()
+    except ValueError:
+        return ""
+
+
+async def _checked_form(headers: Headers, csrf: str, receive: Receive) -> Receive:
+    """`receive` again, once the CSRF token has been found in the header or in the form."""
+    given = headers.get(CSRF_HEADER, b"").decode("latin-1")
+    if not given and headers.get(b"content-type", b"").startswith(b"application/x-www-form-urlencoded"):
+        body = await _body(receive)
+        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=1000)
+        given = fields.get(CSRF_FIELD, [""])[0]
+        receive = _again(body, receive)
+    if not hmac.compare_digest(given.encode("utf-8", "surrogatepass"), csrf.encode()):
+        raise NotAllowed("this form is not one of ours, or too old", hint="load the page again")
+    return receive
+
+
+async def _body(receive: Receive) -> bytes:
+    body = bytearray()
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > LARGEST_FORM:
+            raise Invalid(f"a form may have {LARGEST_FORM // 1024} KiB")
+        if message["type"] != "http.request" or not message.get("more_body"):
+            return bytes(body)
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives `body` once more, and then what really comes."""
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def repeated() -> MutableMapping[str, Any]:
+        return messages.pop() if messages else await receive()
+
+    return repeated
+
+
+async def _refuse(error: OpsbookError, scope: Scope, headers: Headers, send: Send) -> None:
+    looks = scope["method"] in {"GET", "HEAD"} and not scope["path"].startswith("/api/")
+    if error.http_status == 401 and looks and b"text/html" in headers.get(b"accept", b""):
+        target = f"/sign-in?next={quote(scope['path'], safe='/')}"
+        start = {"type": "http.response.start", "status": 303, "headers": [(b"location", target.encode())]}
+        await send(start)
+        await send({"type": "http.response.body", "body": b""})
+        return
     body = json.dumps({"error": error.to_json()}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    answer = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if error.http_status == 401:
-        headers.append((b"www-authenticate", b'Bearer realm="opsbook"'))
-    await send({"type": "http.response.start", "status": error.http_status, "headers": headers})
+        answer.append((b"www-authenticate", b'Bearer realm="opsbook"'))
+    await send({"type": "http.response.start", "status": error.http_status, "headers": answer})
     await send({"type": "http.response.body", "body": body})

@@ -15,6 +15,7 @@ from fastapi import APIRouter, Body, FastAPI, Query
 from fastapi.responses import JSONResponse
 
 import opsbook
+from opsbook.security.api import Visible, requires, requires_somewhere
 from opsbook.server import events, failures, journal_api
 from opsbook.server.rooms import Rooms
 
@@ -44,12 +45,15 @@ def create_app(rooms: Rooms, *, documentation: bool = False) -> FastAPI:
     )
     failures.install(app)
     app.state.streams = events.Streams(rooms.events)
+    app.state.at_end = [app.state.streams.close]  # each ends streams that would hold the server
     app.state.ending = Ending()
     app.include_router(_server_routes(rooms, app.state.ending))
     app.include_router(events.router(rooms.events, app.state.streams))
     app.include_router(journal_api.router(rooms.events))
     for routes in rooms.routers:
         app.include_router(routes)
+    if rooms.install_pages is not None:
+        rooms.install_pages(app)
     return app
 
 
@@ -63,14 +67,17 @@ def _server_routes(rooms: Rooms, ending: Ending) -> APIRouter:
         found = {"ok": True, "version": opsbook.__version__, **rooms.health()}
         return JSONResponse(found, status_code=200 if found["ok"] else 503)
 
-    @routes.get("/status")
-    def status(environment: Annotated[str | None, Query()] = None) -> dict[str, Any]:
-        """What runs, in one environment or in all."""
+    @routes.get("/status", dependencies=[requires_somewhere("view")])
+    def status(visible: Visible, environment: Annotated[str | None, Query()] = None) -> dict[str, Any]:
+        """What runs, in one environment or in all that one may look at."""
         found = rooms.status(environment)
+        if visible is not None:
+            mine = {name: one for name, one in found["environments"].items() if name in visible}
+            found = {**found, "environments": mine}
         server = {"pid": os.getpid(), "version": opsbook.__version__, "started_at": started_at}
         return {**found, "server": {**server, **found.get("server", {})}}
 
-    @routes.post("/server/stop", status_code=202)
+    @routes.post("/server/stop", status_code=202, dependencies=[requires("stop")])
     async def stop(services: Annotated[bool, Body(embed=True)] = False) -> dict[str, Any]:
         """End opsbook; with `services` also all that it runs, which must succeed first."""
         async with ending.lock:

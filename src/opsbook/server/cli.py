@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from opsbook.errors import Failed, Unreachable
+from opsbook.errors import Failed, OpsbookError, Unreachable
 from opsbook.terminal import Session, duration
 from opsbook.terminal.commands import Command
 
@@ -61,14 +62,32 @@ def up(session: Session, detach: bool, port: int, host: str) -> None:
     def ending() -> None:
         terminal.message("", f"{style.state('running', 'ending')} opsbook; services go on running")
 
+    if not detach and terminal.moves:
+        # Only to a person's eyes: a daemon's messages end in a log file, and the link signs in whoever reads it.
+        shown = ready
+
+        def ready(running: Running) -> None:
+            shown(running)
+            threading.Thread(target=_say_link, args=(session,), daemon=True).start()
+
     if detach and (running := run.running(folder)) is not None:
         terminal.message(f"{style.state('ok', 'running already')} {running.url} · pid {running.pid}")
         return
     notices = run.Notices(ready=ready, ending=ending)
     run.serve(run.build_rooms, book, folder, host=host, port=port, detach=detach, notices=notices)
+    if detach and terminal.moves:
+        _say_link(session)
     if not detach:
         terminal.message(f"{style.state('ok', 'ended')}")
         _leave()
+
+
+def _say_link(session: Session) -> None:
+    """The link that signs in to the console, once."""
+    from opsbook.security.cli import link
+
+    with contextlib.suppress(OpsbookError):
+        session.terminal.message(f"  sign in, once, within 15 minutes: {link(session)}")
 
 
 def _leave() -> None:

@@ -13,23 +13,30 @@ from typing import Any
 import opsbook
 import opsbook.server.kinds as _kinds  # noqa: F401 - registers the server's kinds of events
 from opsbook.deployment.api import router as deployment_routes
+from opsbook.deployment.gate_api import router as gate_routes
+from opsbook.deployment.pages.source import Source
 from opsbook.deployment.room import Deployments
 from opsbook.deployment.site import Site
 from opsbook.journal import Durable, Journal
 from opsbook.monitoring.api import router as monitoring_routes
+from opsbook.security.api import router as security_routes
+from opsbook.security.room import Security
 from opsbook.server.book_api import router as book_routes
+from opsbook.server.console.console import Console, Parts
 from opsbook.server.handbook import Handbook
-from opsbook.server.observing import Observing
+from opsbook.server.observing import Observing, limits_by_release
 from opsbook.server.rooms import Rooms
 from opsbook.world.hosts.clock import SystemClock
 from opsbook.world.hosts.faults import CRASH_VARIABLE, fault_at
 from opsbook.world.hosts.ports import port_is_free
+from opsbook.world.hosts.tokens import new_secret, new_token
 from opsbook.world.releases.folder import FolderReleases
 from opsbook.world.runtimes.process import ProcessRuntime
 from opsbook.world.secrets.age import AgeSecrets
 from opsbook.world.telemetry.engine import EmbeddedTelemetry
 from opsbook.world.telemetry.logs import FileLogs
 from opsbook.world.traffic.envoy import EnvoyTraffic
+from opsbook.world.traffic.synthetic import SyntheticLoad
 
 DATABASE_VARIABLE = "OPSBOOK_DATABASE"
 """A ``postgresql://`` URL; without it everything lies in SQLite files in the state folder."""
@@ -62,6 +69,12 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
         at_failure.callback(runtime.close)
         traffic = EnvoyTraffic(state / "proxy", clock)
         at_failure.callback(traffic.close)
+        telemetry = EmbeddedTelemetry(
+            clock, envoy_stats=traffic.stats_text, limits=limits_by_release(journal)
+        )
+        at_failure.callback(telemetry.close)
+        synthetic = SyntheticLoad(clock)
+        at_failure.callback(synthetic.close)
         site = Site(
             book=handbook.fresh,
             journal=journal,
@@ -70,6 +83,9 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             traffic=traffic,
             releases=FolderReleases(state / "releases", clock),
             secrets=secrets,
+            telemetry=telemetry,
+            synthetic=synthetic,
+            new_token=new_token,
             clock=clock,
             root=book,
             free_port=port_is_free,
@@ -77,11 +93,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             boundary=boundary,
         )
         log = logging.getLogger("opsbook").warning
-        deployments = Deployments(site, stopping, log)
-        telemetry = EmbeddedTelemetry(
-            clock, envoy_stats=traffic.stats_text, limits=Observing.limits_of(deployments.site)
-        )
-        at_failure.callback(telemetry.close)
+        deployments = Deployments(site, stopping, log, book_errors=handbook.errors)
         deployments.start()
         observing = Observing(site, telemetry, stopping, log)
         loops = [
@@ -91,19 +103,42 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
         for loop in loops:
             loop.start()
         journal.append("server.started", "opsbook", {"version": opsbook.__version__}, actor="opsbook")
+        security = Security(handbook.current, journal, clock.now, new_secret)
+        console = Console(
+            Parts(
+                source=Source(
+                    room=deployments,
+                    verbs=deployments.requests,
+                    records=site.records,
+                    gates=deployments.gatekeeper,
+                    book=handbook.current,
+                    now=clock.now,
+                ),
+                journal=journal,
+                handbook=handbook,
+                security=security,
+                stopping=stopping,
+            )
+        )
         logs = FileLogs(state / "logs", clock, mask=secrets.mask)
         at_failure.pop_all()
     return Rooms(
         routers=(
             deployment_routes(deployments),
+            gate_routes(deployments.gatekeeper, site.records, deployments.requests, deployments.view),
+            security_routes(security),
             monitoring_routes(logs, telemetry, clock, stopping=stopping.is_set),
             book_routes(handbook),
         ),
         events=journal,
         status=_status(deployments, handbook),
         health=_health(journal, traffic),
+        security=security,
+        install_pages=console.install,
         stop=_stop(deployments, loops, stopping),
-        close=_close(durable, runtime, traffic, telemetry, journal),
+        close=_close(
+            synthetic.close, durable.close, runtime.close, telemetry.close, traffic.close, journal.close
+        ),
     )
 
 
@@ -136,15 +171,9 @@ def _stop(
     return stop
 
 
-def _close(
-    durable: Durable,
-    runtime: ProcessRuntime,
-    traffic: EnvoyTraffic,
-    telemetry: EmbeddedTelemetry,
-    journal: Journal,
-) -> Callable[[], None]:
+def _close(*ends: Callable[[], None]) -> Callable[[], None]:
     def close() -> None:
-        for end in (telemetry.close, durable.close, runtime.close, traffic.close, journal.close):
+        for end in ends:
             end()
 
     return close

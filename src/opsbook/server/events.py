@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 
-from opsbook.errors import Invalid
+from opsbook.errors import Invalid, NotAllowed
+from opsbook.security.api import Watching, requires_somewhere
+from opsbook.security.plan import sees
 
 if TYPE_CHECKING:
     from opsbook.journal import Event, Journal
@@ -51,18 +53,34 @@ class Streams:
         self._wake()
 
     async def follow(
-        self, after: int, kinds: tuple[str, ...], subject: str | None, *, ping: float = PING_SECONDS
+        self,
+        after: int,
+        kinds: tuple[str, ...],
+        subject: str | None,
+        *,
+        visible: Callable[[], frozenset[str] | None] = lambda: None,
+        ping: float = PING_SECONDS,
     ) -> AsyncIterator[str]:
-        """Server-sent events after journal id `after`, until the server ends. `ping` in seconds."""
+        """Server-sent events after journal id `after`, until the server ends.
+
+        Args:
+            visible: asked again each time: the environments whose events may be told now; None: all. NotAllowed ends
+                the stream. ping: seconds between signs of life.
+        """
         woken = asyncio.Event()
         self._open[woken] = asyncio.get_running_loop()
         try:
             yield "retry: 1000\n: connected\n\n"
             while not self._ended:
                 woken.clear()
+                try:
+                    told = await asyncio.to_thread(visible)
+                except NotAllowed:
+                    return  # who listened may not any more; they are told so when they connect again
                 page, after = await asyncio.to_thread(self._read, after, kinds, subject)
                 for event in page:
-                    yield _message(event)
+                    if sees(told, event.subject):
+                        yield _message(event)
                 if not page and not await _waited(woken, ping):
                     yield ": ping\n\n"
         finally:
@@ -97,8 +115,9 @@ def router(journal: Journal, streams: Streams) -> APIRouter:
     """``/api/events``."""
     routes = APIRouter(tags=["events"])
 
-    @routes.get("/api/events", response_class=StreamingResponse)
+    @routes.get("/api/events", response_class=StreamingResponse, dependencies=[requires_somewhere("view")])
     async def events(
+        visible: Watching,
         after: Annotated[int | None, Query(ge=0, description="replay what follows this journal id")] = None,
         kinds: Annotated[
             list[str] | None, Query(description="kinds, comma separated; `deployment.*`")
@@ -109,7 +128,7 @@ def router(journal: Journal, streams: Streams) -> APIRouter:
         """Journal events as server-sent events: those after `after` first, then live; else live only."""
         start = await asyncio.to_thread(_start, journal, after, last_event_id)
         return StreamingResponse(
-            streams.follow(start, kinds_of(kinds or []), subject),
+            streams.follow(start, kinds_of(kinds or []), subject, visible=visible),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )

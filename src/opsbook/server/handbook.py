@@ -105,6 +105,14 @@ class Handbook:
         )
         self.refresh()
 
+    def errors(self) -> list[str]:
+        """The errors of the files as last read, in words."""
+        return [str(problem) for problem in self._keeper.problems if problem.severity == "error"]
+
+    def files(self) -> Files:
+        """The files as they are read now: at the commit in force, where the handbook is in git."""
+        return self._files()
+
     def problems(self) -> list[dict[str, Any]]:
         """Errors and warnings of the files as last read."""
         return [

@@ -10,6 +10,8 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
+from opsbook.security.api import Visible, requires, requires_somewhere
+from opsbook.security.plan import sees
 from opsbook.server.events import kinds_of
 
 if TYPE_CHECKING:
@@ -22,9 +24,10 @@ def router(journal: Journal) -> APIRouter:
     """``/api/journal/...``."""
     routes = APIRouter(prefix="/api/journal", tags=["journal"])
 
-    @routes.get("/events")
+    @routes.get("/events", dependencies=[requires_somewhere("view")])
     def events(
         *,
+        visible: Visible,
         after: Annotated[int, Query(ge=0)] = 0,
         before: Annotated[int | None, Query(ge=1)] = None,
         kinds: Annotated[
@@ -37,7 +40,7 @@ def router(journal: Journal) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
         newest: Annotated[bool, Query(description="the newest `limit`, still oldest first")] = False,
     ) -> dict[str, Any]:
-        """Events that match, oldest first."""
+        """Events that match, oldest first; of environments that one may look at."""
         found = journal.events(
             after=after,
             before=before,
@@ -49,20 +52,21 @@ def router(journal: Journal) -> APIRouter:
             limit=limit,
             newest=newest,
         )
-        ordered = sorted(found, key=lambda event: event.id)
+        mine = [event for event in found if sees(visible, event.subject)]
+        ordered = sorted(mine, key=lambda event: event.id)
         return {"events": [event.to_json() for event in ordered], "head": journal.head().id}
 
-    @routes.get("/verify")
+    @routes.get("/verify", dependencies=[requires("view")])
     def verify() -> dict[str, Any]:
         """Recompute the whole hash chain."""
         return asdict(journal.verify())
 
-    @routes.get("/head")
+    @routes.get("/head", dependencies=[requires("view")])
     def head() -> dict[str, Any]:
         """The newest id and hash, signed; keep it elsewhere to prove later that nothing was cut off."""
         return dict(journal.signed_head())
 
-    @routes.get("/export", response_class=StreamingResponse)
+    @routes.get("/export", response_class=StreamingResponse, dependencies=[requires("audit")])
     def export() -> StreamingResponse:
         """All events as NDJSON; the last line is the signed head."""
         # Written whole before the first byte is sent: a failure is an error answer, not a file that looks

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 
+from opsbook.deployment.records import Records
 from opsbook.deployment.site import Site
 from opsbook.deployment.workloads import limits
 from opsbook.errors import OpsbookError
+from opsbook.journal import Journal
 from opsbook.world.words import Instance, Limits, Target, Telemetry
 
 BUSY_SECONDS, IDLE_SECONDS = 1.0, 5.0
@@ -49,21 +51,22 @@ class Observing:
         busy = bool(self._site.journal.leases.all())
         self._telemetry.interval(BUSY_SECONDS if busy else IDLE_SECONDS)
 
-    @staticmethod
-    def limits_of(site: Site) -> Callable[[Target], Limits]:
-        """What the instance behind a target may use, from its release."""
 
-        def limits_of(target: Target) -> Limits:
-            labels = target.labels
-            if "release" not in labels:
-                return Limits()
-            try:
-                release = site.records.release(labels["environment"], labels["service"], labels["release"])
-            except OpsbookError:
-                return Limits()
-            return limits(release.config)
+def limits_by_release(journal: Journal) -> Callable[[Target], Limits]:
+    """What the instance behind a target may use, from its release."""
+    records = Records(journal)
 
-        return limits_of
+    def limits_of(target: Target) -> Limits:
+        labels = target.labels
+        if "release" not in labels:
+            return Limits()
+        try:
+            release = records.release(labels["environment"], labels["service"], labels["release"])
+        except OpsbookError:
+            return Limits()
+        return limits(release.config)
+
+    return limits_of
 
 
 def _labels(instance: Instance) -> Mapping[str, str]:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from fastapi import APIRouter
+    from fastapi import APIRouter, FastAPI
 
     from opsbook.journal import Journal
+    from opsbook.security.room import Security
 
 
 def _nothing() -> None:
@@ -33,6 +34,8 @@ class Rooms:
         stop: called exactly once before the end. True ends services and proxy too: it runs in a worker thread
             while the server still answers, and when it raises, the server goes on. False ends background
             loops only.
+        security: who knows persons by their tokens and sessions; None: there is the local operator only.
+        install_pages: adds the console to the application; None: there is none.
         close: called once, last, after no request is under way: flush and close files and databases.
     """
 
@@ -41,6 +44,8 @@ class Rooms:
     status: Callable[[str | None], dict[str, Any]]
     health: Callable[[], dict[str, Any]]
     stop: Callable[[bool], None]
+    security: Security | None = None
+    install_pages: Callable[[FastAPI], None] | None = None
     close: Callable[[], None] = field(default=_nothing)
 
 

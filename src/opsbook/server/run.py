@@ -115,7 +115,8 @@ def _run(build: Build, book: Path, folder: Path, doors: Doors, notices: Notices)
         def begin_ending() -> None:
             notices.ending()
             stopping.set()
-            app.state.streams.close()
+            for close in app.state.at_end:
+                close()
 
         def opened() -> None:
             running = state.Running(
@@ -131,12 +132,10 @@ def _run(build: Build, book: Path, folder: Path, doors: Doors, notices: Notices)
 
         ender = Ender(begin_ending)
         app.state.ending.request = ender.ask
-        by_token = Access(app, token=state.token(folder), names=frozenset({doors.host.lower()}))
-        loop.run(
-            answer(
-                [Listener(Access(app, token=None), doors.unix), Listener(by_token, doors.tcp)], ender, opened
-            )
-        )
+        own, names = state.token(folder), frozenset({doors.host.lower()})
+        by_socket = Access(app, token=own, owner_only=True, security=rooms.security)
+        by_network = Access(app, token=own, security=rooms.security, names=names)
+        loop.run(answer([Listener(by_socket, doors.unix), Listener(by_network, doors.tcp)], ender, opened))
         if app.state.ending.services_ended:
             ended_with_services.set()
 

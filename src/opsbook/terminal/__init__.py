@@ -4,7 +4,8 @@ It knows no room and no server. A capability's commands are written against it a
 `opsbook.cli`, so they work the same on this machine and from afar.
 """
 
-from opsbook.terminal.quantities import age, clock_time, count, duration, parse_duration, share
+from opsbook.terminal.plot import Point, Words, plot
+from opsbook.terminal.quantities import age, clock, clock_time, count, duration, parse_duration, share
 from opsbook.terminal.region import Region
 from opsbook.terminal.session import Api, Session
 from opsbook.terminal.style import SYMBOLS, Style
@@ -14,16 +15,20 @@ from opsbook.terminal.terminal import Terminal
 __all__ = [
     "SYMBOLS",
     "Api",
+    "Point",
     "Region",
     "Session",
     "Style",
     "Terminal",
+    "Words",
     "age",
+    "clock",
     "clock_time",
     "count",
     "cut",
     "duration",
     "parse_duration",
+    "plot",
     "share",
     "table",
     "width",

@@ -64,6 +64,15 @@ def count(number: int, noun: str, plural: str = "") -> str:
 
 
 def share(ratio: float) -> str:
-    """``0.2%``, ``12%``."""
+    """``0.2 %``, ``12 %``; small ones keep a digit that is not 0."""
     percent = ratio * 100
-    return f"{percent:.1f}%" if 0 < percent < 10 else f"{percent:.0f}%"
+    if 0 < percent < 0.1:
+        return f"{percent:.1g} %"
+    return f"{percent:.1f} %" if 0 < percent < 10 else f"{percent:.0f} %"
+
+
+def clock(seconds: float) -> str:
+    """``0:07``, ``4:12``, ``1:30:00``: for what counts on, where `duration` would change its width."""
+    whole = max(0, int(seconds))
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes}:{rest:02}" if whole < 3600 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

@@ -200,12 +200,31 @@ class Backend:
 class Split:
     """Which backend gets which share; weights are integers and need not sum to 100. Empty: 503 with a reason.
 
+    The order counts where a route is sticky: a client that had the first backend keeps it while its weight grows.
+
     `fallback` takes what the chosen backend cannot: the request when none of its endpoints is healthy, and the retry
     of one that may be sent again. It gets nothing while the chosen one answers, and has no fallback itself.
     """
 
     weights: tuple[tuple[str, int], ...]
     fallback: str | None = None  # a backend of the table, of the same protocol
+
+
+TRIAL_HEADER = "x-opsbook-trial"
+"""The header of a pin that is opsbook's own; the proxy never passes it on. Others it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """Requests that carry this header or this cookie go to `backend`, whatever the split says.
+
+    Where nothing of `backend` is healthy they find the split's fallback, as others do.
+    """
+
+    backend: str
+    header: str | None = None
+    cookie: str | None = None
+    value: str | None = None  # None: any value but an empty one
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +236,8 @@ class Route:
     host: str | None = None
     prefix: str = "/"
     strip_prefix: bool = False
+    pins: tuple[Pin, ...] = ()  # the first that matches counts
+    sticky: str | None = None  # the name of a cookie: a client stays with the backend that answered it first
     timeout: float | None = 15.0  # of the whole response; None: no limit (streams)
     idle_timeout: float = 300.0
 
@@ -389,6 +410,20 @@ class Sample:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class RequestCounts:
+    """What a release answered in a stretch of time."""
+
+    requests: int
+    errors: int  # of them, answered with a status of 500 or more
+    latency: tuple[
+        int, ...
+    ] = ()  # requests by response time, one number a bucket, the last one beyond all bounds
+    bounds_ms: tuple[
+        float, ...
+    ] = ()  # the upper bounds of all buckets but the last; empty as long as `latency` is
+
+
 class Telemetry(Protocol):
     """The hot metrics store and what fills it."""
 
@@ -406,6 +441,21 @@ class Telemetry(Protocol):
 
         Raises:
             NotFound: no such named metric; the hint lists them.
+        """
+
+    def moment(self) -> float:
+        """Now, on the clock that samples are stamped with: UTC epoch seconds that never go back."""
+
+    def counts(
+        self, environment: str, service: str, release: str, window: float, *, since: float | None = None
+    ) -> RequestCounts | None:
+        """What `release` answered in the last `window` seconds; with `since`, an earlier `moment`, from just then.
+
+        With the same `since` the counts never go back; the beginning of a window that is told by its length depends
+        on when exactly one asks.
+
+        Returns:
+            None when nothing was measured: no request ever, fewer than two scrapes, or the proxy unknown.
         """
 
     def close(self) -> None: ...

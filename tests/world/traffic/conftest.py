@@ -77,6 +77,8 @@ class Upstreams:
     def http(self, name: str, port: int = 0) -> Address:
         """HTTP/1.1: the name; `/slow` once released, `/path` its own path, `/fail` 500; "broken" is always 503.
 
+        `/head` is answered with what was received.
+
         `/poison` cuts the connection, as an instance does that dies of a request.
         """
         return self._serve(lambda reader, writer: self._http(name, reader, writer), port)
@@ -150,7 +152,7 @@ class Upstreams:
                 self.poisoned.append(name)
                 writer.transport.abort()
                 return
-            body = path if path.startswith("/path") else name
+            body = {"/pat": path, "/hea": head}.get(path[:4], name)
             status = "500 Internal Server Error" if path == "/fail" else "200 OK"
             if name == "broken" and path != "/healthz":
                 status = "503 Service Unavailable"
@@ -207,6 +209,18 @@ class Stage:
             connection.request("GET", path, headers={"Host": host})
             response = connection.getresponse()
             return response.status, response.read().decode()
+        finally:
+            connection.close()
+
+    def ask(self, path: str = "/", **headers: str) -> tuple[str, str | None]:
+        """The body, and the cookie that came with it; `_` in the name of a header stands for `-`."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request(
+                "GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()}
+            )
+            response = connection.getresponse()
+            return response.read().decode(), response.headers["set-cookie"]
         finally:
             connection.close()
 

@@ -44,6 +44,7 @@ class Options:
     duration: float | None
     report: float
     controlled: bool
+    expect_errors_of: tuple[str, ...] = ()
 
 
 def target(text: str) -> Target:
@@ -133,7 +134,16 @@ def parse(arguments: list[str] | None = None) -> Options:
         help="obey lines on stdin: `rate N`, `stop`; its end stops",
     )
     add("--report", type=float, default=1.0, help="seconds between two lines of figures (default 1)")
-    options = Options(**vars(parser.parse_args(arguments)))
+    add(
+        "--expect-errors-of",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="VERSION",
+        help="count answers with an error status and this X-Version apart: they are no failures",
+    )
+    given = vars(parser.parse_args(arguments))
+    options = Options(**{**given, "expect_errors_of": tuple(given["expect_errors_of"])})
     if not (options.http or options.stream or options.websocket or options.lines):
         parser.error("give at least one of --url, --stream-url, --websocket-url, --lines-url")
     return options

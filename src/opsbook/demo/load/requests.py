@@ -60,10 +60,12 @@ async def _repeat(run: Run, number: int, target: Target, work: _Work) -> None:
             run.tally.announced(work.kind)
             connection.close()
             connection = None
-        if wrong := fault_of(answer):
+        version = answer.headers.get("x-version", "")
+        if answer.status >= 500 and version in run.options.expect_errors_of:
+            run.tally.expected_error(work.kind, at=time.time(), version=version)
+        elif wrong := fault_of(answer):
             await run.failed(work.kind, number, wrong)
         else:
-            version = answer.headers.get("x-version", "")
             run.tally.ok(work.kind, seconds=time.monotonic() - due, at=time.time(), version=version)
     if connection is not None:
         connection.close()

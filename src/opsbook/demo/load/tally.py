@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 KEPT_FAILURES = 20
+SLOW = 0.5  # seconds from which on an answer is counted as slow
 _GROWTH = 1.02  # a bucket is 2 % wider than the one before: percentiles are within 1 % of the truth
 _LOG_GROWTH = math.log(_GROWTH)
 _SMALLEST = 1e-5  # seconds
@@ -49,16 +50,18 @@ class _Kind:
 
     sent: int = 0
     ok: int = 0
+    expected: int = 0
     failed: int = 0
     abandoned: int = 0
     latencies: Latencies = field(default_factory=Latencies)
 
     @property
     def open(self) -> int:
-        return self.sent - self.ok - self.failed - self.abandoned
+        return self.sent - self.ok - self.expected - self.failed - self.abandoned
 
     def to_json(self) -> dict[str, Any]:
         counts = {"sent": self.sent, "ok": self.ok, "failed": self.failed, "abandoned": self.abandoned}
+        counts["expected_errors"] = self.expected
         return {**counts, "open": self.open, "latency_ms": self.latencies.to_json()}
 
 
@@ -67,10 +70,12 @@ class _Version:
     count: int
     first_at: float
     last_at: float
+    slow: int = 0
+    errors: int = 0  # answers that say that the version failed, where that was expected
 
 
 class Tally:
-    """All figures of a run. Always: sent = ok + failed + abandoned + open."""
+    """All figures of a run. Always: sent = ok + expected errors + failed + abandoned + open."""
 
     def __init__(self, started_at: float) -> None:
         self.started_at = started_at
@@ -91,13 +96,20 @@ class Tally:
             figures.ok += 1
             figures.latencies.add(seconds)
         if version:
-            self.saw(version, at=at)
+            self.saw(version, at=at).slow += seconds >= SLOW
 
-    def saw(self, version: str, *, at: float) -> None:
+    def expected_error(self, kind: str, *, at: float, version: str) -> None:
+        """A whole answer came in which `version` says that it failed, as was expected of it."""
+        for figures in (self._kind(kind), self._lately):
+            figures.expected += 1
+        self.saw(version, at=at).errors += 1
+
+    def saw(self, version: str, *, at: float) -> _Version:
         """`version` of the program answered."""
         known = self._versions.setdefault(version, _Version(0, at, at))
         known.count += 1
         known.last_at = at
+        return known
 
     def failed(self, kind: str, *, connection: int, cause: str, at: float) -> None:
         """A request that was sent got no whole and right answer."""
@@ -129,6 +141,7 @@ class Tally:
             "elapsed": round(now - self.started_at, 3),
             "final": final,
             **totals,
+            "expected_errors": sum(kind.expected for kind in kinds),
             "causes": dict(self._causes),
             "failures": list(self._failures),
             "announced_closes": dict(self._announced),
@@ -138,6 +151,8 @@ class Tally:
                     "count": seen.count,
                     "first_at": round(seen.first_at, 4),
                     "last_at": round(seen.last_at, 4),
+                    "slow": seen.slow,
+                    "errors": seen.errors,
                 }
                 for name, seen in self._versions.items()
             },

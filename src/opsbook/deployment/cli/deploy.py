@@ -24,6 +24,7 @@ from opsbook.terminal.names import complete_environment, complete_service
 @click.option("--when-busy", type=click.Choice(["refuse", "queue", "supersede"]),
               help="When another deployment of the service is under way.")  # fmt: skip
 @click.option("--together", is_flag=True, help="When one service is taken back, take back all.")
+@click.option("--incident", metavar="ID", help="The open incident that this is for.")
 @click.option("--no-wait", is_flag=True, help="Return as soon as it is accepted.")
 @click.option("--yes", is_flag=True, help="Do not ask, where the environment is protected.")
 @click.option("--json", "as_json", is_flag=True, help="NDJSON: each state of each deployment.")
@@ -38,6 +39,7 @@ def deploy(
     check_index: int | None,
     when_busy: str | None,
     together: bool,
+    incident: str | None,
     no_wait: bool,
     yes: bool,
     as_json: bool,
@@ -69,6 +71,7 @@ def deploy(
             "check_index": check_index,
             "when_busy": when_busy,
             "together": together,
+            **({"incident": incident} if incident else {}),
         },
     )
     finish(session, answer, no_wait=no_wait, as_json=as_json, after=start)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from opsbook.deployment.cli import words
-from opsbook.deployment.cli.follow import follow, report
+from opsbook.deployment.cli import canary, words
+from opsbook.deployment.cli.chart import chart
+from opsbook.deployment.cli.follow import analysis_of, follow, report
 from opsbook.terminal import Session, Style, age, clock_time, duration, table
 from opsbook.terminal.commands import Group
 from opsbook.terminal.names import complete_environment, complete_service
+
+PLOT_COLUMNS, PLOT_ROWS = 120, 13
 
 
 @click.group(cls=Group, invoke_without_command=True)
@@ -84,14 +88,16 @@ def _row(one: Mapping[str, Any], style: Style, now: float) -> list[str]:
 
 @deployments.command()
 @click.argument("deployment_id", metavar="ID")
+@click.option("--plot", "with_plot", is_flag=True, help="Draw how a canary differed from stable.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
-def show(session: Session, deployment_id: str, as_json: bool) -> None:
-    """What a deployment did and why: every transition with its evidence.
+def show(session: Session, deployment_id: str, with_plot: bool, as_json: bool) -> None:
+    """What a deployment did and why: every transition with its evidence, every rule with its verdict.
 
     \b
     Examples:
       opsbook deployments show d-91
+      opsbook deployments show d-91 --plot   a canary's errors against stable's, within their bounds
     """
     one = session.api.get(f"/api/deployment/deployments/{deployment_id}")
     terminal = session.terminal
@@ -104,6 +110,8 @@ def show(session: Session, deployment_id: str, as_json: bool) -> None:
         terminal.data(f"reason: {one['reason']}")
     if one.get("steps"):
         terminal.data("", *words.steps(one, style))
+    if one.get("strategy_type") == "canary":
+        terminal.data(*_analysis(analysis_of(session, deployment_id), style, with_plot=with_plot))
     if one.get("transitions"):
         terminal.data("", *_transitions(one["transitions"], style))
     if one.get("log_tail"):
@@ -114,6 +122,20 @@ def show(session: Session, deployment_id: str, as_json: bool) -> None:
     if not words.finished(one):
         next_one = f"opsbook deployments watch {one['id']} · opsbook abort {one['id']}"
     terminal.message("", f"{terminal.message_style.paint('next:', 'cyan')} {next_one}")
+
+
+def _analysis(analysis: Mapping[str, Any], style: Style, *, with_plot: bool) -> list[str]:
+    """The rules as a table, and how the canary differed."""
+    rules = canary.rules(analysis, style)
+    points = analysis.get("points") or []
+    lines = ["", *rules] if rules else []
+    if rules and (rests_on := canary.summary(points)):
+        lines.append(style.paint(rests_on, "dim"))
+    if with_plot:
+        columns = shutil.get_terminal_size((100, 24)).columns
+        drawn = chart(points, columns=min(columns, PLOT_COLUMNS) - 1, rows=PLOT_ROWS, style=style)
+        lines += ["", *(drawn if points else ["nothing was measured of it: there is nothing to draw"])]
+    return lines
 
 
 def _transitions(transitions: list[Mapping[str, Any]], style: Style) -> list[str]:
@@ -143,7 +165,8 @@ def watch(session: Session, deployment_ids: tuple[str, ...], as_json: bool) -> N
 
     \b
     Examples:
-      opsbook deployments watch d-91
+      opsbook deployments watch d-91         a canary as a live tree, with its errors against stable's
+      opsbook deployments watch d-91 --json | jq .weights
     """
     to_stdout = not session.terminal.moves
     report(session, follow(session, deployment_ids, as_json=as_json, data=to_stdout), as_json=as_json)

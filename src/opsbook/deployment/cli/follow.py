@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import click
 
-from opsbook.deployment.cli import words
-from opsbook.errors import Unreachable
-from opsbook.terminal import Session, Terminal, duration
+from opsbook.deployment.cli import canary, words
+from opsbook.deployment.cli.screen import Screen
+from opsbook.errors import NotFound, Unreachable
+from opsbook.terminal import Session, Terminal
 
 SERVER_AWAY_SECONDS = 60.0  # how long a server may be gone, for instance while it is upgraded
 LONG_STEP_SECONDS = 2.0  # a step that takes longer is announced before it ends
@@ -24,32 +26,6 @@ class _View(Protocol):
         """The deployments as they are now; `away`: seconds since the server answered last, None when it does."""
 
 
-class _Screen:
-    """All of it, in place."""
-
-    def __init__(self, terminal: Terminal) -> None:
-        self._region = terminal.region()
-        self._style = terminal.message_style
-
-    def show(self, deployments: Deployments, away: float | None) -> None:
-        lines: list[str] = []
-        for deployment in deployments:
-            if len(deployments) > 1 and words.finished(deployment):
-                lines.append(words.result(deployment, self._style))
-                continue
-            lines += [
-                self._style.paint(words.title(deployment), "bold"),
-                *words.steps(deployment, self._style),
-            ]
-            if not deployment.get("steps"):
-                lines.append(self._style.state(*words.state_of(deployment)))
-        if away is not None:
-            lines.append(
-                f"{self._style.state('waiting')} for the opsbook server to come back · {duration(away)}"
-            )
-        self._region.draw(lines)
-
-
 class _Lines:
     """What is new, appended."""
 
@@ -57,6 +33,7 @@ class _Lines:
         self._style = terminal.message_style
         self._write = write
         self._seen: set[tuple[str, ...]] = set()
+        self._verdicts: dict[str, tuple[str, str]] = {}
         self._away = False
 
     def show(self, deployments: Deployments, away: float | None) -> None:
@@ -64,6 +41,7 @@ class _Lines:
             name = str(deployment["id"])
             prefix = f"{deployment['service']}: " if len(deployments) > 1 else ""
             self._once((name,), words.title(deployment))
+            self._news(deployment, name, prefix)
             for number, step in enumerate(deployment.get("steps") or []):
                 under_way = step.get("status") in {"running", "waiting"}
                 if under_way and float(step.get("seconds") or 0) < LONG_STEP_SECONDS:
@@ -73,6 +51,17 @@ class _Lines:
         if away is not None and not self._away:
             self._write(f"{self._style.state('waiting')} for the opsbook server to come back")
         self._away = away is not None
+
+    def _news(self, deployment: Mapping[str, Any], name: str, prefix: str) -> None:
+        """The verdict when it is another one, gates, and how a roll moves the requests; steps tell of a canary's."""
+        step = str(deployment.get("step"))
+        if canary.verdict(deployment) and self._verdicts.get(name) != (step, canary.verdict(deployment)):
+            self._verdicts[name] = (step, canary.verdict(deployment))
+            self._write(prefix + canary.verdict_line(deployment, self._style))
+        for line in canary.gates(deployment, self._style):
+            self._once((name, "gate", line), prefix + line)
+        if not canary.is_canary(deployment) and (line := canary.traffic_line(deployment, self._style)):
+            self._once((name, line), prefix + line)
 
     def _once(self, key: tuple[str, ...], line: str) -> None:
         if key not in self._seen:
@@ -91,7 +80,13 @@ class _Ndjson:
         del away
         for deployment in deployments:
             steps = [(step.get("name"), step.get("status")) for step in deployment.get("steps") or []]
-            state = (deployment.get("phase"), deployment.get("outcome"), steps)
+            gates = [(gate.get("name"), gate.get("status")) for gate in deployment.get("gates") or []]
+            state = (
+                *(deployment.get(name) for name in ("phase", "outcome", "step", "weights")),
+                canary.verdict(deployment),
+                gates,
+                steps,
+            )
             if self._last.get(deployment["id"]) != state:
                 self._last[deployment["id"]] = state
                 self._terminal.json(deployment, indent=None)
@@ -122,7 +117,7 @@ def follow(
     if as_json:
         view = _Ndjson(terminal)
     elif terminal.moves and not data:
-        view = _Screen(terminal)
+        view = Screen(terminal, partial(analysis_of, session))
     else:
         view = _Lines(terminal, terminal.data if data else terminal.message)
     try:
@@ -173,6 +168,15 @@ def _states(
 def _concerns(event: Mapping[str, Any], names: Sequence[str]) -> bool:
     data = event.get("data") or {}
     return data.get("id") in names or data.get("deployment") in names
+
+
+def analysis_of(session: Session, name: str) -> Mapping[str, Any]:
+    """Points, rules, verdict and reason of a deployment; empty when its server keeps none."""
+    try:
+        found = session.api.get(f"/api/deployment/deployments/{name}/analysis")
+    except NotFound:
+        return {}
+    return found if isinstance(found, Mapping) else {}
 
 
 def head(session: Session) -> int | None:

@@ -10,10 +10,11 @@ from opsbook.errors import Failed
 from opsbook.world.telemetry.exposition import Metric, render
 from opsbook.world.telemetry.named import named_metric
 from opsbook.world.telemetry.recording import TargetStatus, Warn
+from opsbook.world.telemetry.request_counts import request_counts
 from opsbook.world.telemetry.scraper import Scraper
 from opsbook.world.telemetry.store import HotStore
 from opsbook.world.telemetry.stretch import Stretch
-from opsbook.world.words import Clock, Limits, Sample, Target
+from opsbook.world.words import Clock, Limits, RequestCounts, Sample, Target
 
 
 def _no_proxy() -> str:
@@ -77,6 +78,19 @@ class EmbeddedTelemetry:
             return None
         value, at = figure
         return Sample(dict(matchers), value, at / 1000)
+
+    def moment(self) -> float:
+        """Now, on the clock that samples are stamped with; see `Telemetry.moment`."""
+        return self._scraper.timeline.now() / 1000
+
+    def counts(
+        self, environment: str, service: str, release: str, window: float, *, since: float | None = None
+    ) -> RequestCounts | None:
+        """What a release answered in a stretch of time; see `Telemetry.counts`."""
+        end = self._scraper.timeline.now()
+        start = end - int(window * 1000) if since is None else int(since * 1000)
+        labels = {"environment": environment, "service": service, "release": release}
+        return request_counts(Stretch(self.store, labels, start, end))
 
     def status(self) -> tuple[TargetStatus, ...]:
         """How the scrapes of every target go."""

@@ -18,8 +18,8 @@ from opsbook.world.telemetry.stretch import Growth, Level, Stretch
 
 Figure: TypeAlias = tuple[float, int] | None  # a value and when it was last true (milliseconds)
 
-_REQUESTS = "envoy_cluster_upstream_rq_xx"
-_TIMES = "envoy_cluster_upstream_rq_time_bucket"
+REQUESTS = "envoy_cluster_upstream_rq_xx"
+TIMES = "envoy_cluster_upstream_rq_time_bucket"
 _ACTIVE = "envoy_cluster_upstream_rq_active"
 _OURS = "process"  # not what an application says of itself under the same names, as Prometheus clients do
 
@@ -57,20 +57,20 @@ def named_metric(name: str) -> NamedMetric:
 # --- requests ----------------------------------------------------------------------------------------------------
 
 
-def _is_error(growth: Growth) -> bool:
+def is_error(growth: Growth) -> bool:
     labels = growth.labels
     return (labels.get("response_code_class") or labels.get("envoy_response_code_class")) == "5"
 
 
 def _request_count(stretch: Stretch) -> Figure:
-    growths = stretch.growths(_REQUESTS)
+    growths = stretch.growths(REQUESTS)
     return (sum(growth.total for growth in growths), _newest(growths)) if growths else None
 
 
 def _error_count(stretch: Stretch) -> Figure:
-    growths = stretch.growths(_REQUESTS)
+    growths = stretch.growths(REQUESTS)
     return (
-        (sum(growth.total for growth in growths if _is_error(growth)), _newest(growths)) if growths else None
+        (sum(growth.total for growth in growths if is_error(growth)), _newest(growths)) if growths else None
     )
 
 
@@ -82,7 +82,7 @@ def _error_rate(stretch: Stretch) -> Figure:
 
 
 def _throughput(stretch: Stretch) -> Figure:
-    growths = stretch.growths(_REQUESTS)
+    growths = stretch.growths(REQUESTS)
     return (sum(growth.total / growth.seconds for growth in growths), _newest(growths)) if growths else None
 
 
@@ -99,7 +99,7 @@ def _availability(stretch: Stretch) -> Figure:
 
 def _response_time(quantile: float, stretch: Stretch) -> Figure:
     counts: dict[float, float] = {}
-    growths = [growth for growth in stretch.growths(_TIMES) if "le" in growth.labels]
+    growths = [growth for growth in stretch.growths(TIMES) if "le" in growth.labels]
     for growth in growths:
         bound = float(growth.labels["le"])
         counts[bound] = counts.get(bound, 0.0) + growth.total
@@ -211,7 +211,7 @@ def _response_time_entry(percent: int) -> NamedMetric:
         f"response_time_p{percent}",
         "seconds",
         f"{percent} % of the requests were answered faster than this",
-        f"quantile {percent / 100:g} of the growth of {_TIMES}, linear within a bucket",
+        f"quantile {percent / 100:g} of the growth of {TIMES}, linear within a bucket",
         partial(_response_time, percent / 100),
     )
 
@@ -221,7 +221,7 @@ _ENTRIES = (
         "error_rate",
         "ratio",
         "share of the requests that were answered with a status of 500 or more; none without requests",
-        f"growth of {_REQUESTS} of class 5, divided by the growth of all classes",
+        f"growth of {REQUESTS} of class 5, divided by the growth of all classes",
         _error_rate,
     ),
     *(_response_time_entry(percent) for percent in (50, 95, 99)),
@@ -229,7 +229,7 @@ _ENTRIES = (
         "throughput",
         "1/s",
         "requests answered a second",
-        f"growth of {_REQUESTS} divided by the time between first and last scrape",
+        f"growth of {REQUESTS} divided by the time between first and last scrape",
         _throughput,
     ),
     NamedMetric(
@@ -239,12 +239,12 @@ _ENTRIES = (
         "1 - error_rate; else the mean of up over the instances and their scrapes",
         _availability,
     ),
-    NamedMetric("request_count", "count", "requests answered", f"growth of {_REQUESTS}", _request_count),
+    NamedMetric("request_count", "count", "requests answered", f"growth of {REQUESTS}", _request_count),
     NamedMetric(
         "error_count",
         "count",
         "requests that were answered with a status of 500 or more",
-        f"growth of {_REQUESTS} of class 5",
+        f"growth of {REQUESTS} of class 5",
         _error_count,
     ),
     NamedMetric(

@@ -16,7 +16,8 @@ from typing import Any
 from urllib.parse import quote
 
 from opsbook.world.traffic.clusters import aggregate, cluster, load_assignment
-from opsbook.world.traffic.routes import listener, pairs, route_configuration, stat_name
+from opsbook.world.traffic.routes import listener, route_configuration, stat_name
+from opsbook.world.traffic.selection import pairs
 from opsbook.world.words import RouteTable
 
 Json = dict[str, Any]

@@ -19,7 +19,7 @@ from opsbook.world.traffic.clusters import aggregate_name
 from opsbook.world.traffic.configuration import Configuration, Folder, clusters_in, render
 from opsbook.world.traffic.process import EnvoyProcess
 from opsbook.world.traffic.record import Stamped
-from opsbook.world.traffic.routes import pairs
+from opsbook.world.traffic.selection import pairs
 from opsbook.world.words import Clock, Listener, RouteTable
 
 FIRST_POLL_SECONDS = 0.001

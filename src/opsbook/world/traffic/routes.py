@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from opsbook.world.traffic.clusters import aggregate_name, seconds, socket_address
-from opsbook.world.words import Listener, Route, RouteTable, Split
+from opsbook.world.traffic.clusters import seconds, socket_address
+from opsbook.world.traffic.selection import Selected, destination, selections, shares
+from opsbook.world.words import TRIAL_HEADER, Listener, Route
 
 Json = dict[str, Any]
 
@@ -76,29 +77,10 @@ def route_configuration(listener_: Listener, generation: int, probe_host: str) -
         "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
         "name": listener_.name,
         "ignore_port_in_host_matching": True,
+        # It is for us to choose by, and who learns its value could send requests to a release on trial.
+        "request_headers_to_remove": [TRIAL_HEADER],
         "virtual_hosts": [probe, *virtual_hosts, _virtual_host("*", any_host, [])],
     }
-
-
-def shares(split: Split) -> tuple[tuple[str, int], ...]:
-    """The backends of `split` that get anything at all."""
-    return tuple((name, weight) for name, weight in split.weights if weight > 0)
-
-
-def pairs(table: RouteTable) -> tuple[tuple[str, str], ...]:
-    """Every backend that a split gives requests to, with the fallback it has there; sorted, none twice."""
-    splits = [listener_.split for listener_ in table.listeners]
-    splits += [route.split for listener_ in table.listeners for route in listener_.routes]
-    return tuple(
-        sorted(
-            {
-                (name, split.fallback)
-                for split in splits
-                for name, _ in shares(split)
-                if split.fallback not in (None, name)
-            }
-        )
-    )
 
 
 def _host(route: Route) -> str:
@@ -118,18 +100,25 @@ def _longest_first(routes: list[Route]) -> list[Route]:
 
 
 def _entries(route: Route) -> Iterator[Json]:
-    """Envoy's routes for `route`: per way to match its prefix, one for safe methods and one for others."""
-    for match, rewrite in _matches(route):
-        if not shares(route.split):
-            yield {"match": match, **_answer(503, f"no release of {route.service} is serving\n")}
-            continue
-        safe = {"name": ":method", "string_match": {"safe_regex": {"regex": SAFE_METHODS}}}
-        retries_safe = RETRIES_SAFE_WITH_FALLBACK if route.split.fallback else RETRIES
-        yield {
-            "match": {**match, "headers": [safe]},
-            "route": {**rewrite, **_action(route, RETRY_SAFE, retries_safe)},
-        }
-        yield {"match": match, "route": {**rewrite, **_action(route, RETRY_ANY, RETRIES)}}
+    """Envoy's routes for `route`: per way to match it, one for safe methods and one for others."""
+    safe = {"name": ":method", "string_match": {"safe_regex": {"regex": SAFE_METHODS}}}
+    retries_safe = RETRIES_SAFE_WITH_FALLBACK if route.split.fallback else RETRIES
+    for prefix, rewrite in _matches(route):
+        for selected in selections(route):
+            match = selected.narrowed(prefix)
+            if selected.destination is None:
+                yield {"match": match, **_answer(503, f"no release of {route.service} is serving\n")}
+                continue
+            yield {
+                "match": {**match, "headers": [safe, *match.get("headers", ())]},
+                "route": {**rewrite, **_action(route, selected, RETRY_SAFE, retries_safe)},
+                **selected.route,
+            }
+            yield {
+                "match": match,
+                "route": {**rewrite, **_action(route, selected, RETRY_ANY, RETRIES)},
+                **selected.route,
+            }
 
 
 def _matches(route: Route) -> Iterator[tuple[Json, Json]]:
@@ -144,7 +133,7 @@ def _matches(route: Route) -> Iterator[tuple[Json, Json]]:
         yield {"path_separated_prefix": prefix}, {}
 
 
-def _action(route: Route, retry_on: str, retries: int) -> Json:
+def _action(route: Route, selected: Selected, retry_on: str, retries: int) -> Json:
     policy: Json = {
         "retry_on": retry_on,
         "num_retries": retries,
@@ -154,7 +143,8 @@ def _action(route: Route, retry_on: str, retries: int) -> Json:
                 "typed_config": {"@type": PREVIOUS_HOSTS},
             }
         ],
-        "host_selection_retry_max_attempts": 5,
+        # The dead instance has the fewest requests, so it is the likeliest to be picked again: 5 would often not do.
+        "host_selection_retry_max_attempts": 30,
         "retry_back_off": {"base_interval": "0.010s", "max_interval": "0.250s"},
     }
     if route.split.fallback:
@@ -164,21 +154,12 @@ def _action(route: Route, retry_on: str, retries: int) -> Json:
             "typed_config": {"@type": PREVIOUS_PRIORITIES, "update_frequency": 1},
         }
     return {
-        **_destination(route.split),
+        **(selected.destination or {}),
+        **selected.action,
         "timeout": seconds(route.timeout or 0.0),
         "idle_timeout": seconds(route.idle_timeout),
         "retry_policy": policy,
     }
-
-
-def _destination(split: Split) -> Json:
-    weights = [
-        (aggregate_name(name, split.fallback) if split.fallback not in (None, name) else name, weight)
-        for name, weight in shares(split)
-    ]
-    if len(weights) == 1:
-        return {"cluster": weights[0][0]}
-    return {"weighted_clusters": {"clusters": [{"name": name, "weight": weight} for name, weight in weights]}}
 
 
 def _answer(status: int, body: str) -> Json:
@@ -240,6 +221,6 @@ def _tcp_filter(listener_: Listener) -> Json:
         "stat_prefix": stat_name(listener_.name),
         "idle_timeout": "0s",
         "max_connect_attempts": 3,
-        **_destination(listener_.split),
+        **destination(listener_.split),
     }
     return {"name": "envoy.filters.network.tcp_proxy", "typed_config": proxy}

@@ -1,0 +1,115 @@
+"""The console put together, and put before the world."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import cast
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+import opsbook.deployment.pages as deployment_pages
+from opsbook.deployment.pages.source import Source
+from opsbook.deployment.pages.watching import DeploymentWatch
+from opsbook.errors import NotFound
+from opsbook.journal import Event, Journal
+from opsbook.security.model import Identity, NotSignedIn
+from opsbook.security.plan import may_somewhere
+from opsbook.security.room import Security
+from opsbook.security.sessions import COOKIE
+from opsbook.server.console import handbook_pages, journal_pages, now, routes, sign_in
+from opsbook.server.console.assets import Assets
+from opsbook.server.console.live import Live
+from opsbook.server.console.shell import Shell
+from opsbook.server.console.trouble import pages, trouble
+
+ROOMS = ("opsbook.deployment",)
+"""The rooms that bring templates of their own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the composition root hands in."""
+
+    source: Source
+    journal: Journal
+    handbook: handbook_pages.Handbook
+    security: Security
+    stopping: threading.Event
+
+
+class Console:
+    """All pages of one opsbook."""
+
+    def __init__(self, parts: Parts) -> None:
+        assets = Assets()
+        watches = (DeploymentWatch(parts.source), ShellWatch())
+        self.live = Live(parts.journal, watches, parts.stopping)
+        self._shell = Shell(ROOMS, assets, self.live, lambda: parts.handbook.current().name)
+        route_class = pages(self._shell)
+        self._routers = (
+            now.router(parts.source, parts.journal, self._shell),
+            *deployment_pages.routers(parts.source, self._shell, route_class),
+            journal_pages.router(parts.journal, self._shell, parts.source.now),
+            handbook_pages.router(parts.handbook, parts.source, self._shell),
+            sign_in.router(self._shell, parts.security),
+            routes.router(self._shell, assets, self.live, admitted(parts.security)),
+        )
+
+    def install(self, app: FastAPI) -> None:
+        """Add the pages to `app`; unknown addresses below none of the API's become pages too."""
+        app.state.at_end.append(self.live.close)
+        for router in self._routers:
+            app.include_router(router)
+        before = cast(
+            "Callable[[Request, Exception], Response | Awaitable[Response]]",
+            app.exception_handlers[HTTPException],
+        )
+
+        async def refused(request: Request, error: Exception) -> Response:
+            reads = "text/html" in request.headers.get("accept", "")
+            if reads and not request.url.path.startswith("/api/"):
+                return trouble(
+                    self._shell, request, NotFound("there is no such page", where=request.url.path)
+                )
+            answer = before(request, error)
+            return answer if isinstance(answer, Response) else await answer
+
+        app.add_exception_handler(HTTPException, refused)
+
+
+class ShellWatch:
+    """The topics that belong to no room."""
+
+    def topics(self, event: Event) -> Iterable[str]:
+        yield "journal"
+        if event.kind.startswith("book."):
+            yield "handbook"
+
+    def may_follow(self, identity: Identity, topic: str) -> bool | None:
+        if topic in ("journal", "handbook"):
+            return may_somewhere(identity, "view").allowed
+        return None
+
+    def fingerprint(self, topic: str) -> str | None:
+        return "" if topic in ("journal", "handbook") else None  # all of it is in the journal
+
+    def points(self, topic: str) -> tuple[()]:
+        del topic
+        return ()
+
+
+def admitted(security: Security) -> routes.Admitted:
+    """Whether whoever opened a stream still is who they were: a session may have ended since."""
+
+    def ask(request: Request, identity: Identity) -> bool:
+        if identity.via != "session":
+            return True
+        try:
+            return security.by_cookie(request.cookies.get(COOKIE, ""))[0] == identity
+        except NotSignedIn:
+            return False
+
+    return ask
