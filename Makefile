@@ -6,7 +6,7 @@ READY := .venv/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs clean servers
+.PHONY: help demo test check bench docs assets clean servers
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r what why; do \
@@ -28,6 +28,9 @@ bench: $(READY) ## measure what the design promises; each figure beside its targ
 
 docs: $(READY) ## write the generated reference pages anew
 	@$(BIN)/python .ci/reference.py
+
+assets: $(READY) ## fetch the console's libraries from npm, as the lock file names them
+	@$(BIN)/python assets/build.py
 
 clean: ## remove .venv, caches and builds
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
