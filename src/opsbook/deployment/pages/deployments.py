@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -34,6 +35,7 @@ TABLED = 30  # points of the chart that its table shows
 def router(source: Source, shell: Shell, route_class: type[APIRoute]) -> APIRouter:
     """The pages under ``/deployments``."""
     routes = APIRouter(include_in_schema=False, route_class=route_class)
+    places = Places(source)
 
     @routes.get("/deployments")
     def history(
@@ -50,8 +52,8 @@ def router(source: Source, shell: Shell, route_class: type[APIRoute]) -> APIRout
 
     @routes.get("/deployments/{name}")
     def deployment(request: Request, name: str) -> Response:
-        found_for(source, request, name)
         identity = signed_in(request)
+        may_look(identity, places.of(name), name)
         return shell.page(
             request,
             "deployment/deployment.html",
@@ -71,9 +73,21 @@ def router(source: Source, shell: Shell, route_class: type[APIRoute]) -> APIRout
 def found_for(source: Source, request: Request, name: str) -> Deployment:
     """The deployment, for somebody who may look at its environment. Raises NotFound."""
     deployment = source.records.deployment(name)
-    if not may(signed_in(request), "view", deployment.environment).allowed:
-        raise NotFound(f"there is no deployment {name} that you may look at", where=name)
+    may_look(signed_in(request), deployment.environment, name)
     return deployment
+
+
+def may_look(identity: Identity, environment: str, name: str) -> None:
+    """Raises NotFound when the deployment `name` is not for the eyes of `identity`."""
+    if not may(identity, "view", environment).allowed:
+        raise NotFound(f"there is no deployment {name} that you may look at", where=name)
+
+
+class Places:
+    """The environments of deployments, which never change: many pages that look at one ask the journal once."""
+
+    def __init__(self, source: Source) -> None:
+        self.of = lru_cache(maxsize=1024)(lambda name: source.records.deployment(name).environment)
 
 
 # --- the history

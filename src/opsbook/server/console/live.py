@@ -24,6 +24,9 @@ from opsbook.security.model import Identity
 LOOK_SECONDS = 1.0
 LOOK_SHARE = 25.0  # a look that takes t is repeated after this many t at the earliest: at most 4 % of a core
 COALESCE_SECONDS = 1.0
+FIGURES_SECONDS = (
+    2.0  # figures in the text of a page need not run faster; what the journal says is told at once
+)
 BEAT_SECONDS = 10.0  # shorter than the idle timeout of every common proxy
 KEPT_TOPICS = 4096
 KEPT_POINTS = 120
@@ -50,8 +53,9 @@ class _Watched:
     """A topic that somebody looks at now."""
 
     followers: int = 0
-    fingerprint: str | None = None
+    fingerprint: str = ""
     due: float = 0.0  # monotonic
+    told: float = float("-inf")  # monotonic: when a look last told of a change
     points: deque[tuple[int, Mapping[str, Any]]] = field(default_factory=lambda: deque(maxlen=KEPT_POINTS))
     newest: float | None = None  # `at` of the last point
 
@@ -192,16 +196,20 @@ class Live:
                     del self._watched[topic]
 
     def _look_on(self) -> None:
-        while not self._stopping.wait(LOOK_SECONDS):
-            with self._guard:
-                if not self._watched or self._ended:
-                    self._looking = None
-                    return
-                topics = tuple(self._watched.items())
-            self._look_for_others()
-            for topic, watched in topics:
-                if time.monotonic() >= watched.due:
-                    self._look(topic, watched)
+        try:
+            while not self._stopping.wait(LOOK_SECONDS):
+                with self._guard:
+                    if not self._watched or self._ended:
+                        self._looking = None
+                        return
+                    topics = tuple(self._watched.items())
+                self._look_for_others()
+                for topic, watched in topics:
+                    if time.monotonic() >= watched.due:
+                        self._look(topic, watched)
+        except BaseException:
+            self._looking = None  # the next page that is opened begins anew
+            raise
 
     def _look_for_others(self) -> None:
         """What other processes appended to the same journal is told by nobody."""
@@ -220,8 +228,9 @@ class Live:
         fresh = [point for point in points if watched.newest is None or point["at"] > watched.newest]
         # The first look counts as a change: there may have been one since the page was made. What shows in the journal
         # alone has an empty fingerprint, and was told.
-        changed = found != (watched.fingerprint or "")
-        watched.fingerprint = found
+        changed = found != watched.fingerprint and began - watched.told >= FIGURES_SECONDS
+        if changed:
+            watched.fingerprint, watched.told = found, began
         if fresh:
             with self._guard:
                 # At the first look also what was there before: a page may have fetched just before the last of it.
