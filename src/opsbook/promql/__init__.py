@@ -1,0 +1,1 @@
+"""PromQL: the language of metrics, parsed and evaluated; pure."""
