@@ -1,0 +1,1 @@
+"""Rules: what is computed from the measured series again and again, and which of it wakes somebody."""
