@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from datetime import date
 
+from opsbook.book.alerts import ALERTS
 from opsbook.book.cover import Contact
 from opsbook.book.draft import COVER, Draft, environment_file, service_file
 from opsbook.book.effective import HTTP_PORTS, EffectiveService
@@ -34,6 +35,7 @@ def advice(
         for service in draft.placed[name].values():
             if environment.is_production:
                 yield from _in_production(draft, environment, service)
+    yield from _alerts(draft)
     yield from _missing_rooms(draft, paths)
     review = draft.cover.review if draft.cover else None
     for path, text in texts.items():
@@ -138,6 +140,25 @@ def _in_production(draft: Draft, environment: Environment, service: EffectiveSer
     if service.resources.memory is None and environment.protect is not None:
         message = f"{service.name} has no memory limit: one leak takes the machine with it"
         yield document.warning(here, message, "resources: {memory: 256Mi}")
+
+
+def _alerts(draft: Draft) -> Iterator[Problem]:
+    document = draft.document(ALERTS)
+    for index, alert in enumerate(draft.alerts.alerts):
+        if alert.runbook is None and not alert.annotations.keys() & {"runbook", "runbook_url"}:
+            message = f"{alert.name} has no runbook: the one who is woken begins from nothing"
+            yield document.warning(("alerts", index), message, "runbook: a page of runbooks/")
+    for file in draft.rule_files:
+        for rule in (rule for group in file.groups for rule in group.rules if rule.alert):
+            written = rule.annotations.keys() & {"runbook", "runbook_url"}
+            if not written:
+                message = f"{rule.alert} has no runbook: the one who is woken begins from nothing"
+                hint = "annotations: {runbook_url: ...}, or {runbook: a page of runbooks/}"
+                yield Problem(file.file, rule.line, "", message, hint, "warning")
+            page = rule.annotations.get("runbook", "")
+            if page and "/" not in page and "{" not in page and page not in draft.runbooks:
+                message, hint = f'no runbook is called "{page}"', f"write runbooks/{page}.md"
+                yield Problem(file.file, rule.line, "", message, hint, "warning")
 
 
 def _missing_rooms(draft: Draft, paths: Collection[str]) -> Iterator[Problem]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from opsbook.book.alerts import AlertsFile
 from opsbook.book.checklist import Checklist
 from opsbook.book.cover import Cover
 from opsbook.book.document import Document, Node
@@ -13,6 +14,7 @@ from opsbook.book.environment import Environment
 from opsbook.book.freezes import Freeze
 from opsbook.book.pipeline import Pipeline
 from opsbook.book.roles import Grant
+from opsbook.book.rule_files import RuleFile
 from opsbook.book.service import Service
 from opsbook.book.strategy import Strategy
 
@@ -51,6 +53,9 @@ class Draft:
     freezes: tuple[Freeze, ...] = ()
     checklist: Checklist | None = None
     roles: Mapping[str, tuple[Grant, ...]] | None = None  # by contact, teams too; None: not written
+    alerts: AlertsFile = field(default_factory=AlertsFile)
+    rule_files: tuple[RuleFile, ...] = ()
+    runbooks: frozenset[str] = frozenset()  # the stems of runbooks/*.md
 
     def document(self, file: str) -> Document:
         """The document of `file`; an empty one when it is not written."""

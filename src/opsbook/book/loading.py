@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pydantic_core import PydanticCustomError
 
 from opsbook.book.advice import advice
+from opsbook.book.alerts import ALERTS, AlertsFile, alert_faults
 from opsbook.book.checklist import CHECKLIST, Checklist, read_checklist
 from opsbook.book.conflicts import conflicts
 from opsbook.book.cover import Cover
@@ -30,6 +31,7 @@ from opsbook.book.pipeline import Pipeline, PipelineFile
 from opsbook.book.problems import HandbookError, Problem, in_order
 from opsbook.book.references import dangling
 from opsbook.book.roles import RolesFile
+from opsbook.book.rule_files import OWN, RuleFile, has_groups, read_rules
 from opsbook.book.service import Service
 from opsbook.book.strategy import BUILT_IN, StrategiesFile, Strategy
 from opsbook.book.validation import refused, validate
@@ -96,6 +98,9 @@ def _book(files: Files, draft: Draft, cover: Cover, warnings: tuple[Problem, ...
         freezes=draft.freezes,
         checklist=draft.checklist,
         roles=granted(draft.roles, cover.contacts, draft.environments),
+        alerts=draft.alerts,
+        rule_files=draft.rule_files,
+        runbooks=draft.runbooks,
     )
 
 
@@ -104,6 +109,8 @@ def _digest(draft: Draft) -> str:
     if draft.checklist is not None:  # the lines of its items are layout
         items = [{**asdict(item), "line": 0} for item in draft.checklist.items]
         content[f"{CHECKLIST} items"] = items
+    if draft.rule_files:
+        content["rules"] = [file.said() for file in draft.rule_files]
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -141,6 +148,11 @@ class _Reading:
             freezes=freezes.freezes if freezes else (),
             checklist=self._checklist() if CHECKLIST in paths else None,
             roles=roles.roles if roles else None,
+            alerts=self._alerts() if ALERTS in paths else AlertsFile(),
+            rule_files=self._rule_files(paths),
+            runbooks=frozenset(
+                path[9:-3] for path in paths if path.startswith("runbooks/") and path.endswith(".md")
+            ),
         )
 
     def texts(self, paths: tuple[str, ...]) -> dict[str, str]:
@@ -187,6 +199,25 @@ class _Reading:
                 self.problems.append(refused(self.documents[STRATEGIES], ("strategies", name), error))
                 whole = False
         return strategies, whole
+
+    def _alerts(self) -> AlertsFile:
+        part = self._model(ALERTS, AlertsFile)
+        if part is None:
+            return AlertsFile()
+        self.problems += alert_faults(self.documents[ALERTS], part)
+        return part
+
+    def _rule_files(self, paths: tuple[str, ...]) -> tuple[RuleFile, ...]:
+        """Every other file of monitoring/ that is a Prometheus rule file."""
+        found = []
+        for path in paths:
+            if path.startswith("monitoring/") and path.endswith((".yaml", ".yml")) and path not in OWN:
+                content = self._read(path)
+                if content is not None and has_groups(content):
+                    file, problems = read_rules(path, content)
+                    self.problems += problems
+                    found += [file] if file is not None else []
+        return tuple(found)
 
     def _pipeline(self) -> Pipeline | None:
         part = self._model(PIPELINE, PipelineFile)

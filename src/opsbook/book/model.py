@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from opsbook.book.alerts import AlertsFile
 from opsbook.book.checklist import Checklist, ChecklistItem, ItemStage
 from opsbook.book.cover import Channel, Contact
 from opsbook.book.effective import EffectiveService
@@ -14,6 +15,7 @@ from opsbook.book.freezes import Freeze
 from opsbook.book.pipeline import Pipeline
 from opsbook.book.problems import Problem, did_you_mean
 from opsbook.book.roles import Grant
+from opsbook.book.rule_files import RuleFile
 from opsbook.book.service import Service
 from opsbook.book.strategy import Strategy
 from opsbook.errors import NotFound
@@ -46,6 +48,9 @@ class Book:
     freezes: tuple[Freeze, ...] = ()
     checklist: Checklist | None = None
     roles: Mapping[str, tuple[Grant, ...]] = field(default_factory=dict)
+    alerts: AlertsFile = field(default_factory=AlertsFile)
+    rule_files: tuple[RuleFile, ...] = ()
+    runbooks: frozenset[str] = frozenset()  # the stems of runbooks/*.md
 
     def service(self, name: str) -> Service:
         """Raises NotFound with the nearest name."""

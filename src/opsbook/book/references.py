@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from opsbook.book.alerts import ALERTS, DEFAULT_ALERTS, Action
 from opsbook.book.checklist import CHECKLIST
 from opsbook.book.dependencies import find_cycle
 from opsbook.book.document import Document, Loc
@@ -28,6 +29,7 @@ def dangling(draft: Draft) -> Iterator[Problem]:
     yield from _deployment(draft)
     yield from _checklist(draft)
     yield from _roles(draft)
+    yield from _alerts(draft)
 
 
 def _known(document: Document, loc: Loc, what: str, name: str, known: Iterable[str]) -> Iterator[Problem]:
@@ -185,3 +187,34 @@ def _roles(draft: Draft) -> Iterator[Problem]:
             yield from _known(document, ("roles", contact), "contact", contact, draft.cover.contacts)
         for index, grant in enumerate(grants):
             yield from _scope(draft, document, ("roles", contact, index), grant.environments)
+
+
+def _alerts(draft: Draft) -> Iterator[Problem]:
+    document = draft.document(ALERTS)
+    for index, alert in enumerate(draft.alerts.alerts):
+        loc: Loc = ("alerts", index)
+        yield from _scope(draft, document, loc, alert.environments, alert.services)
+        yield from _runbook(draft, document, loc, alert.runbook)
+        yield from _actions(draft, document, loc, alert.actions)
+    for name, override in draft.alerts.overrides.items():
+        loc = ("overrides", name)
+        yield from _known(document, loc, "default alert", name, DEFAULT_ALERTS)
+        yield from _scope(draft, document, loc, override.environments, override.services)
+        yield from _runbook(draft, document, loc, override.runbook)
+        yield from _actions(draft, document, loc, override.actions or ())
+    for index, name in enumerate(draft.alerts.disable):
+        yield from _known(document, ("disable", index), "default alert", name, DEFAULT_ALERTS)
+
+
+def _runbook(draft: Draft, document: Document, loc: Loc, runbook: str | None) -> Iterator[Problem]:
+    if runbook is not None and runbook not in draft.runbooks:
+        hint = did_you_mean(runbook, draft.runbooks) or f"write runbooks/{runbook}.md"
+        yield document.problem((*loc, "runbook"), f'no runbook is called "{runbook}"', hint)
+
+
+def _actions(draft: Draft, document: Document, loc: Loc, actions: Iterable[Action]) -> Iterator[Problem]:
+    """A page may be for a schedule, which is not of this file; a channel is one of opsbook.yaml."""
+    for index, action in enumerate(actions):
+        if action.channel is not None and draft.cover is not None:
+            at: Loc = (*loc, "actions", index, "channel")
+            yield from _known(document, at, "channel", action.channel, draft.cover.channels)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from opsbook.book.alerts import ALERTS, AlertsFile
 from opsbook.book.checklist import CHECKLIST, ChecklistHead
 from opsbook.book.cover import Cover
 from opsbook.book.environment import Environment
@@ -28,6 +29,7 @@ KINDS: Mapping[str, tuple[str, type[Part]]] = MappingProxyType(
         "checklist": (CHECKLIST, ChecklistHead),
         "freezes": ("deployment/freezes.yaml", FreezesFile),
         "roles": ("security/roles.yaml", RolesFile),
+        "alerts": (ALERTS, AlertsFile),
     }
 )
 """The kinds of files, each with where it lies and what reads it."""
