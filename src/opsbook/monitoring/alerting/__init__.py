@@ -1,0 +1,1 @@
+"""What becomes of alerts that fire: whom to tell, when, and when not."""
