@@ -23,10 +23,14 @@ Status = Literal["firing", "resolved"]
 _OFFSET, _PRIME, _BITS = 0xCBF29CE484222325, 0x100000001B3, 0xFFFFFFFFFFFFFFFF
 
 
+def _octets(text: str) -> bytes:
+    return text.encode("utf-8", "replace") + b"\xff"
+
+
 @lru_cache(maxsize=65_536)
 def _hashed(pairs: tuple[tuple[str, str], ...]) -> str:
     found = _OFFSET
-    for octet in b"".join(name.encode() + b"\xff" + value.encode() + b"\xff" for name, value in pairs):
+    for octet in b"".join(_octets(name) + _octets(value) for name, value in pairs):
         found = ((found ^ octet) * _PRIME) & _BITS
     return f"{found:016x}"
 
@@ -54,7 +58,7 @@ class Alert:
     """
 
     labels: Mapping[str, str]
-    annotations: Mapping[str, str] = NONE
+    annotations: Mapping[str, str] = field(default_factory=lambda: NONE)
     starts_at: float = 0.0
     ends_at: float | None = None
     value: float | None = None
