@@ -14,12 +14,13 @@ from importlib.util import find_spec
 import psutil
 from harness import Bench
 
+from opsbook.promql.series import Matcher
 from opsbook.world.hosts.clock import SystemClock
 from opsbook.world.telemetry.engine import EmbeddedTelemetry
 from opsbook.world.telemetry.exposition import parse_line
 from opsbook.world.telemetry.process_usage import process_table
 from opsbook.world.telemetry.scrape_cache import ScrapeCache
-from opsbook.world.telemetry.store import HotStore, Matcher
+from opsbook.world.telemetry.store import HotStore
 from opsbook.world.words import Address, Target
 
 SERIES, TARGETS, SERIES_OF_A_TARGET = 5000, 20, 200

@@ -16,10 +16,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from opsbook.errors import Invalid, NotFound
+from opsbook.promql.series import Matcher
 from opsbook.world.telemetry.engine import EmbeddedTelemetry
 from opsbook.world.telemetry.recording import TargetStatus
 from opsbook.world.telemetry.staleness import is_stale
-from opsbook.world.telemetry.store import HotStore, Matcher
+from opsbook.world.telemetry.store import HotStore
 from opsbook.world.words import Address, Limits, Target
 
 

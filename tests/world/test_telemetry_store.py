@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opsbook.errors import Invalid
+from opsbook.promql.series import Matcher
 from opsbook.world.telemetry.block import Block
 from opsbook.world.telemetry.staleness import is_stale
-from opsbook.world.telemetry.store import HotStore, Matcher
+from opsbook.world.telemetry.store import HotStore
 from opsbook.world.telemetry.timeline import Timeline
 
 TARGET = {"job": "metrics", "instance": "web-1"}

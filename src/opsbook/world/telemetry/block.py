@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 
-from opsbook.world.telemetry.staleness import ABSENT, STALE, Flags, Floats, Integers
-
-Labels = Mapping[str, str]
-LabelKey = tuple[tuple[str, str], ...]
+from opsbook.promql.series import (
+    ABSENT,
+    STALE,
+    Flags,
+    Floats,
+    Integers,
+    LabelKey,
+    Labels,
+    Window,
+    key_of,
+)
 
 _FIRST_ROWS = 16
 _FIRST_COLUMNS = 64
-
-
-def key_of(labels: Labels) -> LabelKey:
-    """The labels as something that can be hashed and compared."""
-    return tuple(sorted(labels.items()))
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A stretch of a block: `values` is series x samples over the shared `timestamps`. A copy, safe to keep."""
-
-    timestamps: Integers  # milliseconds, ascending
-    values: Floats
-    scraped: Flags  # per sample: the target answered
 
 
 class Block:

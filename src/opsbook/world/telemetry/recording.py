@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from opsbook.errors import OpsbookError
-from opsbook.world.telemetry.block import Labels
+from opsbook.promql.series import Labels
 from opsbook.world.telemetry.scrape_cache import ScrapeCache
 from opsbook.world.telemetry.staleness import Floats, Integers
 from opsbook.world.telemetry.store import HotStore

@@ -14,7 +14,8 @@ from itertools import compress
 import numpy as np
 
 from opsbook.errors import Invalid
-from opsbook.world.telemetry.block import Block, Labels
+from opsbook.promql.series import Labels
+from opsbook.world.telemetry.block import Block
 from opsbook.world.telemetry.exposition import parse_line
 from opsbook.world.telemetry.staleness import Floats, Integers
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 
 from opsbook.errors import Failed, Invalid, OpsbookError
-from opsbook.world.telemetry.block import LabelKey, key_of
+from opsbook.promql.series import LabelKey, key_of
 from opsbook.world.telemetry.connection import Connection, resolve
 from opsbook.world.telemetry.envoy_source import EnvoySource
 from opsbook.world.telemetry.host_usage import host_usage

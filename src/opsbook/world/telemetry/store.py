@@ -5,60 +5,12 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
-from opsbook.errors import Invalid
-from opsbook.world.telemetry.block import Block, LabelKey, Labels, Window, key_of
-from opsbook.world.telemetry.staleness import Floats, Integers, is_sample
-
-
-@dataclass(frozen=True, slots=True)
-class Matcher:
-    """A condition on one label, as in PromQL: a label that is missing is the empty text, regexes are anchored.
-
-    Raises:
-        Invalid: the regular expression does not parse.
-    """
-
-    label: str
-    operator: Literal["=", "!=", "=~", "!~"]
-    value: str
-    _pattern: re.Pattern[str] | None = field(init=False, repr=False, compare=False, default=None)
-
-    def __post_init__(self) -> None:
-        if self.operator in ("=~", "!~"):
-            try:
-                object.__setattr__(self, "_pattern", re.compile(self.value))
-            except re.error as error:
-                raise Invalid(
-                    f"{self.value!r} is not a regular expression: {error}", where=self.label
-                ) from error
-
-    def matches(self, labels: Labels) -> bool:
-        """Whether a series with these labels is meant."""
-        value = labels.get(self.label, "")
-        if self._pattern is None:
-            return (value == self.value) is (self.operator == "=")
-        return (self._pattern.fullmatch(value) is not None) is (self.operator == "=~")
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """The chosen series of one target; `series[i]` are the labels of row `i` of `window.values`."""
-
-    target: Labels
-    series: tuple[Labels, ...]
-    window: Window
-
-    def points(self, row: int) -> tuple[Integers, Floats]:
-        """Times and values of one series, without absent cells and markers."""
-        values = self.window.values[row]
-        present = is_sample(values)
-        return self.window.timestamps[present], values[present]
+from opsbook.promql.series import LabelKey, Labels, Matcher, Selection, key_of
+from opsbook.world.telemetry.block import Block
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from opsbook.promql.series import Floats, LabelKey, Labels, Matcher, Selection, Window, is_sample, key_of
 from opsbook.world.telemetry.arithmetic import increase
-from opsbook.world.telemetry.block import LabelKey, Labels, Window, key_of
-from opsbook.world.telemetry.staleness import Floats, is_sample
-from opsbook.world.telemetry.store import HotStore, Matcher, Selection
+from opsbook.world.telemetry.store import HotStore
 
 # Where a counter stood when the stretch began is told by the scrape before it; one that lies further back is not
 # taken, because then the scrapes had ceased. Twice the longest interval.
