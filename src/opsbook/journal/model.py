@@ -48,6 +48,16 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """An event that is to be written, as `Journal.append` takes it."""
+
+    kind: str
+    subject: str
+    data: Mapping[str, Any]
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
     """The newest event's id and hash: it stands for the whole journal up to there."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from opsbook.journal.announcements import Announcements
 from opsbook.journal.canonical import LARGEST_DATA, canonical, digest, label, normal
 from opsbook.journal.database import Database
 from opsbook.journal.kinds import kind_of
-from opsbook.journal.model import GENESIS, Clock, Event, Head
+from opsbook.journal.model import GENESIS, Clock, Entry, Event, Head
 from opsbook.journal.schema import events
 
 _NEWEST = sa.select(events.c.id, events.c.hash).order_by(events.c.id.desc()).limit(1)
@@ -42,8 +42,31 @@ class Transaction:
         Raises:
             Invalid: an unknown kind, a name that is none, or data that is not JSON or too large.
         """
-        kind = kind_of(kind).name
-        subject, actor = label(subject, where="subject"), label(actor, where="actor")
+        return self.append_all([Entry(kind, subject, data, actor)])[0]
+
+    def append_all(self, entries: Sequence[Entry]) -> list[Event]:
+        """Chain several events, in their order; a storm of them costs one statement.
+
+        Raises:
+            Invalid: see `append`.
+        """
+        head = head_of(self.connection)
+        number, previous = head.id, head.hash
+        found, rows = [], []
+        for entry in entries:
+            event, text = self._chained(number + 1, previous, entry)
+            number, previous = event.id, event.hash
+            found.append(event)
+            rows.append(event.to_json() | {"data": text})
+        if rows:
+            self.connection.execute(_APPEND, rows)
+        self.appended += found
+        return found
+
+    def _chained(self, number: int, previous: str, entry: Entry) -> tuple[Event, str]:
+        data = entry.data
+        kind = kind_of(entry.kind).name
+        subject, actor = label(entry.subject, where="subject"), label(entry.actor, where="actor")
         if not isinstance(data, Mapping):
             raise Invalid("the data of an event is an object", hint="give a mapping", where=f"{kind} data")
         plain = normal(data, where=f"{kind} data", mask=self._mask)
@@ -55,13 +78,9 @@ class Transaction:
                 where=f"{kind} data",
                 details={"size": size, "limit": LARGEST_DATA},
             )
-        head = head_of(self.connection)
-        number, at = head.id + 1, float(self._clock.now())
-        own = digest(head.hash, id=number, at=at, kind=kind, subject=subject, actor=actor, data=plain)
-        event = Event(number, at, kind, subject, actor, plain, own, head.hash)
-        self.connection.execute(_APPEND, event.to_json() | {"data": text})
-        self.appended.append(event)
-        return event
+        at = float(self._clock.now())
+        own = digest(previous, id=number, at=at, kind=kind, subject=subject, actor=actor, data=plain)
+        return Event(number, at, kind, subject, actor, plain, own, previous), text
 
 
 class Writer:
