@@ -12,7 +12,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-from opsbook.book.freezes import Weekly
+from opsbook.book.windows import Weekly
 from opsbook.promql.series import Matcher
 
 NONE: Final[Mapping[str, str]] = MappingProxyType({})
