@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from opsbook.book.analysis import HOST_METRICS, NAMED_METRICS, AnalysisRule
     from opsbook.book.canary import CanaryStep, Pin, ProbeLoad
+    from opsbook.book.channels import Channel
     from opsbook.book.checklist import CHECKS, Checklist, ChecklistItem, HttpRequest
     from opsbook.book.comparison import Difference, differences
-    from opsbook.book.cover import Channel, Contact, Cover
+    from opsbook.book.cover import Contact, Cover
     from opsbook.book.dependencies import dependency_order
     from opsbook.book.effective import EffectiveService, Route
     from opsbook.book.environment import Entry, Environment, Hook, Hooks, Placement, Protect
@@ -96,7 +97,8 @@ _HOMES = {
     "analysis": ("HOST_METRICS", "NAMED_METRICS", "AnalysisRule"),
     "canary": ("CanaryStep", "Pin", "ProbeLoad"),
     "checklist": ("CHECKS", "Checklist", "ChecklistItem", "HttpRequest"),
-    "cover": ("Channel", "Contact", "Cover"),
+    "channels": ("Channel",),
+    "cover": ("Contact", "Cover"),
     "dependencies": ("dependency_order",),
     "comparison": ("Difference", "differences"),
     "effective": ("EffectiveService", "Route"),

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from opsbook.book.fields import Name, OrEmpty, Part, Seconds, Template, expected, matching, wrong
+from opsbook.book.channels import Channel
+from opsbook.book.fields import Name, OrEmpty, Part, Seconds, matching, wrong
 from opsbook.book.moments import Timezone
-from opsbook.book.templates import placeholders
-
-
-def _channel_url(value: Any) -> Any:
-    if isinstance(value, str):
-        if "://" not in value:
-            expected("a URL such as slack://{secret:slack}/#ops or mailto://user@example.com")
-        if any(placeholder.kind != "secret" for placeholder in placeholders(value)):
-            wrong("only {secret:NAME} has a meaning in a channel")
-    return value
 
 
 class Contact(Part):
@@ -42,15 +33,6 @@ class Contact(Part):
         if self.members and (self.timezone or self.phone):
             wrong("a team with members has no phone and no timezone of its own", "give them to a member")
         return self
-
-
-class Channel(Part):
-    """Where messages go."""
-
-    url: Annotated[Template, BeforeValidator(_channel_url)] = Field(
-        description="An Apprise URL; {secret:NAME} is filled in when a message is sent.",
-        examples=["slack://{secret:slack}/#ops-alerts"],
-    )
 
 
 class Cover(Part):

@@ -12,6 +12,7 @@ from opsbook.book.document import Document, Node
 from opsbook.book.effective import EffectiveService
 from opsbook.book.environment import Environment
 from opsbook.book.freezes import Freeze
+from opsbook.book.notifications import NotificationsFile
 from opsbook.book.pipeline import Pipeline
 from opsbook.book.roles import Grant
 from opsbook.book.rule_files import RuleFile
@@ -55,6 +56,7 @@ class Draft:
     roles: Mapping[str, tuple[Grant, ...]] | None = None  # by contact, teams too; None: not written
     alerts: AlertsFile = field(default_factory=AlertsFile)
     rule_files: tuple[RuleFile, ...] = ()
+    notifications: NotificationsFile = field(default_factory=NotificationsFile)
     runbooks: frozenset[str] = frozenset()  # the stems of runbooks/*.md
 
     def document(self, file: str) -> Document:

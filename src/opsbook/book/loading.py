@@ -27,6 +27,7 @@ from opsbook.book.files import Files
 from opsbook.book.freezes import FreezesFile
 from opsbook.book.layout import unknown_files
 from opsbook.book.model import Book, granted
+from opsbook.book.notifications import NOTIFICATIONS, NotificationsFile
 from opsbook.book.pipeline import Pipeline, PipelineFile
 from opsbook.book.problems import HandbookError, Problem, in_order
 from opsbook.book.references import dangling
@@ -100,6 +101,7 @@ def _book(files: Files, draft: Draft, cover: Cover, warnings: tuple[Problem, ...
         roles=granted(draft.roles, cover.contacts, draft.environments),
         alerts=draft.alerts,
         rule_files=draft.rule_files,
+        notifications=draft.notifications,
         runbooks=draft.runbooks,
     )
 
@@ -132,6 +134,7 @@ class _Reading:
         usual = pipeline.strategy if pipeline else None
         freezes = self._model(FREEZES, FreezesFile) if FREEZES in paths else None
         roles = self._model(ROLES, RolesFile) if ROLES in paths else None
+        notifications = self._model(NOTIFICATIONS, NotificationsFile) if NOTIFICATIONS in paths else None
         return Draft(
             documents=self.documents,
             cover=cover,
@@ -150,6 +153,7 @@ class _Reading:
             roles=roles.roles if roles else None,
             alerts=self._alerts() if ALERTS in paths else AlertsFile(),
             rule_files=self._rule_files(paths),
+            notifications=notifications or NotificationsFile(),
             runbooks=frozenset(
                 path[9:-3] for path in paths if path.startswith("runbooks/") and path.endswith(".md")
             ),

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from opsbook.book.alerts import AlertsFile
+from opsbook.book.channels import Channel
 from opsbook.book.checklist import Checklist, ChecklistItem, ItemStage
-from opsbook.book.cover import Channel, Contact
+from opsbook.book.cover import Contact
 from opsbook.book.effective import EffectiveService
 from opsbook.book.environment import Environment
 from opsbook.book.freezes import Freeze
+from opsbook.book.notifications import NotificationsFile
 from opsbook.book.pipeline import Pipeline
 from opsbook.book.problems import Problem, did_you_mean
 from opsbook.book.roles import Grant
@@ -50,6 +52,7 @@ class Book:
     roles: Mapping[str, tuple[Grant, ...]] = field(default_factory=dict)
     alerts: AlertsFile = field(default_factory=AlertsFile)
     rule_files: tuple[RuleFile, ...] = ()
+    notifications: NotificationsFile = field(default_factory=NotificationsFile)
     runbooks: frozenset[str] = frozenset()  # the stems of runbooks/*.md
 
     def service(self, name: str) -> Service:

@@ -80,6 +80,12 @@ In a condition, named metrics stand for the series that are recorded of them (`e
 Prometheus rule file, unchanged. An alert with the name of a default one replaces it.
 
 """,
+    "notifications": """\
+`match` is a mapping of labels, or a list of matchers as Alertmanager and `amtool` write them (`team=~"shop|web"`). The
+first route that fits decides, and within it the first of its own routes; `continue: true` goes on to the next as well.
+A channel's quiet hours and limits lie here, the channel itself and its templates in `opsbook.yaml`.
+
+""",
     "roles": """\
 Without this file, the `approvers` of a protected environment are approvers there, and nobody has another role.
 

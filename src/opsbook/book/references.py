@@ -10,6 +10,7 @@ from opsbook.book.dependencies import find_cycle
 from opsbook.book.document import Document, Loc
 from opsbook.book.draft import COVER, FREEZES, PIPELINE, ROLES, Draft, environment_file, service_file
 from opsbook.book.effective import HTTP_PORTS
+from opsbook.book.notifications import NOTIFICATIONS, RouteSpec
 from opsbook.book.problems import Problem, did_you_mean
 from opsbook.book.service import Service
 from opsbook.book.templates import placeholders
@@ -30,6 +31,7 @@ def dangling(draft: Draft) -> Iterator[Problem]:
     yield from _checklist(draft)
     yield from _roles(draft)
     yield from _alerts(draft)
+    yield from _notifications(draft)
 
 
 def _known(document: Document, loc: Loc, what: str, name: str, known: Iterable[str]) -> Iterator[Problem]:
@@ -218,3 +220,32 @@ def _actions(draft: Draft, document: Document, loc: Loc, actions: Iterable[Actio
         if action.channel is not None and draft.cover is not None:
             at: Loc = (*loc, "actions", index, "channel")
             yield from _known(document, at, "channel", action.channel, draft.cover.channels)
+
+
+def _notifications(draft: Draft) -> Iterator[Problem]:
+    document, said = draft.document(NOTIFICATIONS), draft.notifications
+    if draft.cover is not None:
+        known = draft.cover.channels
+        for index, name in enumerate(said.channels or ()):
+            yield from _known(document, ("channels", index), "channel", name, known)
+        for name in said.delivery:
+            yield from _known(document, ("delivery", name), "channel", name, known)
+        yield from _routes(document, ("routes",), said.routes, known)
+    for index, window in enumerate(said.maintenance):
+        yield from _scope(draft, document, ("maintenance", index), window.environments, window.services)
+    for key, names in (
+        ("silences", [silence.name for silence in said.silences]),
+        ("maintenance", [window.name for window in said.maintenance]),
+    ):
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                yield document.problem((key, index, "name"), f'"{name}" is already there')
+
+
+def _routes(
+    document: Document, loc: Loc, routes: Sequence[RouteSpec], known: Iterable[str]
+) -> Iterator[Problem]:
+    for number, route in enumerate(routes):
+        for index, name in enumerate(route.channels or ()):
+            yield from _known(document, (*loc, number, "channels", index), "channel", name, known)
+        yield from _routes(document, (*loc, number, "routes"), route.routes, known)

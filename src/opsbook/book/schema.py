@@ -12,6 +12,7 @@ from opsbook.book.cover import Cover
 from opsbook.book.environment import Environment
 from opsbook.book.fields import Part
 from opsbook.book.freezes import FreezesFile
+from opsbook.book.notifications import NOTIFICATIONS, NotificationsFile
 from opsbook.book.pipeline import PipelineFile
 from opsbook.book.roles import RolesFile
 from opsbook.book.service import Service
@@ -30,6 +31,7 @@ KINDS: Mapping[str, tuple[str, type[Part]]] = MappingProxyType(
         "freezes": ("deployment/freezes.yaml", FreezesFile),
         "roles": ("security/roles.yaml", RolesFile),
         "alerts": (ALERTS, AlertsFile),
+        "notifications": (NOTIFICATIONS, NotificationsFile),
     }
 )
 """The kinds of files, each with where it lies and what reads it."""
