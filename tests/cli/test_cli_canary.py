@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from opsbook.deployment.cli import canary
+from opsbook.deployment.cli import canary, words
 from opsbook.deployment.cli.chart import chart, crossing
 from opsbook.terminal import Style, width
 
@@ -59,6 +59,20 @@ def test_the_headline_says_how_long_of_how_long_and_the_evidence() -> None:
     ]
     assert canary.headline(under_way(), [], PLAIN)[1] == "  12 of 50 requests to judge by"
     assert len(canary.headline(under_way(phase="starting", steps=[]), [], PLAIN)) == 2
+
+
+def test_a_script_is_told_that_people_must_act() -> None:
+    """Only where nothing else goes on, and with the command that the others need."""
+    gates = [{"name": "approvals", "status": "waiting", "detail": "1 more approval of ben"}]
+    waits = under_way(phase="gated", gates=gates)
+    needed = words.needs_people([waits])
+    assert needed is not None
+    assert 6 == needed.exit_code
+    assert "d-91 waits: 1 more approval of ben" == needed.message
+    assert "opsbook approve d-91" in needed.hint
+    assert words.needs_people([waits, under_way(id="d-92")]) is None
+    frozen = [{"name": "freeze", "status": "waiting", "detail": "until monday"}]
+    assert words.needs_people([under_way(phase="gated", gates=frozen)]) is None
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,9 @@ def router(room: Deployments) -> APIRouter:
     routes = APIRouter(prefix="/api/deployment", tags=["deployment"])
 
     def started(rollout: Rollout) -> dict[str, Any]:
-        return {"id": rollout.id, "deployments": [room.view(name) for name in rollout.deployments]}
+        head = room.site.journal.head().id  # before the views: what comes after them is after it too
+        deployments = [room.view(name) for name in rollout.deployments]
+        return {"id": rollout.id, "deployments": deployments, "head": head}
 
     named = of_deployment(room.site.records)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from opsbook.errors import Conflict, Failed, OpsbookError, RolledBack
+from opsbook.errors import Conflict, Failed, NeedsApproval, OpsbookError, RolledBack
 from opsbook.terminal import Style, count, duration, table
 
 Deployment = Mapping[str, Any]
@@ -107,6 +107,33 @@ def result(deployment: Deployment, style: Style) -> str:
     if state == "failed":
         said = f"{name_of(deployment)} → {deployment['environment']}"
     return " · ".join(part for part in (f"{style.state(state, word)}  {said}", took) if part)
+
+
+def needs_people(deployments: Sequence[Deployment]) -> NeedsApproval | None:
+    """What is said to a script where every deployment that has not ended waits for somebody's approval or signature."""
+    waiting = {
+        str(deployment["id"]): gates
+        for deployment in deployments
+        if not finished(deployment) and (gates := _waiting_for_people(deployment))
+    }
+    if not waiting or len(waiting) < sum(not finished(deployment) for deployment in deployments):
+        return None
+    first = next(iter(waiting))
+    verb = "approve" if "approvals" in waiting[first] else "checklist sign"
+    return NeedsApproval(
+        "; ".join(f"{name} waits: {', '.join(gates.values())}" for name, gates in waiting.items()),
+        hint=f"somebody else: opsbook {verb} {first} · wait for it: opsbook deployments watch {' '.join(waiting)}",
+        details={"deployments": list(waiting)},
+    )
+
+
+def _waiting_for_people(deployment: Deployment) -> dict[str, str]:
+    gates = {str(gate["name"]): gate for gate in deployment.get("gates") or []}
+    return {
+        name: str(gates[name].get("detail") or name)
+        for name in ("approvals", "checklist")
+        if name in gates and gates[name].get("status") == "waiting"
+    }
 
 
 def failure(deployments: Sequence[Deployment]) -> OpsbookError | None:
