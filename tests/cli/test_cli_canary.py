@@ -278,3 +278,23 @@ def test_show_prints_the_rules_and_on_request_the_plot(served: Any, call: Any) -
     assert "error_rate against stable  ✖ fail    50 %        0 %      180  errors 50%" in plain.out
     assert "180 requests to the canary at its last step, 90 errors" in plain.out
     assert ("canary − stable" in plain.out, "canary − stable" in drawn.out) == (False, True)
+
+
+def test_judge_tells_what_was_and_what_would_have_been(served: Any, call: Any) -> None:
+    """Below each other; where nothing was kept it says so, and as JSON it is the server's answer."""
+    called = call(served, "deploy", "web", "--to", "staging", "--version", "worse")
+    name = re.search(r"d-\d+", called.err)
+    assert name is not None
+    judged = call(served, "deployments", "judge", name[0], "--strategy", "strict")
+    assert [line.split() for line in judged.out.splitlines()[1:]] == [
+        ["was", "canary", "✖", "rolled", "back", "after", "9.0s", "errors", "50%"],
+        ["would", "strict", "✖", "taken", "back", "after", "3.0s", "80", "requests", "·", "errors", "50%"],
+    ]
+    other = call(served, "deployments", "judge", "d-999")
+    assert "nothing was kept of what was measured" in other.out
+    assert (
+        "strict"
+        == json.loads(call(served, "deployments", "judge", name[0], "--strategy", "strict", "--json").out)[
+            "strategy"
+        ]
+    )

@@ -134,6 +134,13 @@ def router(room: Deployments) -> APIRouter:
         """What a canary is judged by: points of the chart, rules, verdict and reason."""
         return room.analysis(name)
 
+    @routes.get("/deployments/{name}/retrospective", dependencies=[requires("view", named)])
+    def judged_again(
+        name: str, strategy: Annotated[str | None, Query(description="another than its own")] = None
+    ) -> dict[str, Any]:
+        """What the rules of a strategy would have made of what was measured then."""
+        return room.judged_again(name, strategy)
+
     @routes.post("/promotions", status_code=202, dependencies=[requires("deploy", in_body("environment"))])
     def promote(body: PromoteBody, who: Who) -> dict[str, Any]:
         """Deploy exactly what runs in the environment before."""

@@ -21,6 +21,16 @@ OUTCOMES = {
 }
 
 
+# What a verdict would have led to in the end.
+VERDICTS = {
+    "pass": ("ok", "let through"),
+    "fail": ("failed", "taken back"),
+    "inconclusive": ("paused", "undecided"),
+    "no_data": ("paused", "no data"),
+    "error": ("warning", "cannot be judged"),
+}
+
+
 def finished(deployment: Deployment) -> bool:
     return deployment.get("outcome") is not None or bool(deployment.get("finished_at"))
 
@@ -107,6 +117,27 @@ def result(deployment: Deployment, style: Style) -> str:
     if state == "failed":
         said = f"{name_of(deployment)} → {deployment['environment']}"
     return " · ".join(part for part in (f"{style.state(state, word)}  {said}", took) if part)
+
+
+def judged_again(found: Mapping[str, Any], style: Style) -> list[str]:
+    """What was and what would have been, below each other."""
+    was, would = found["was"], found["would"]
+    title = f"{found['deployment']} · {found['service']} {found['version']} → {found['environment']}"
+    symbol, word = OUTCOMES.get(str(was["outcome"]), ("running", "under way"))
+    took = f"after {duration(float(was['seconds']))}" if was["seconds"] is not None else ""
+    rows = [("was", was["strategy"], style.state(symbol, word), took, str(was["reason"] or ""))]
+    if would is None:
+        why = (
+            "nothing was kept of what was measured"
+            if not found["readings"]
+            else "it has no rules to judge by"
+        )
+        return [style.paint(title, "bold"), *table(rows), "", f"{found['strategy']}: {why}"]
+    symbol, word = ("failed", "taken back") if would["stopped"] else VERDICTS[str(would["verdict"])]
+    after = f"after {duration(float(would['seconds']))}"
+    seen = f"{count(int(would['requests']), 'request')} · {would['reason']}"
+    rows.append(("would", found["strategy"], style.state(symbol, word), after, seen))
+    return [style.paint(title, "bold"), *table(rows)]
 
 
 def needs_people(deployments: Sequence[Deployment]) -> NeedsApproval | None:
