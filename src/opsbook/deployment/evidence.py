@@ -38,6 +38,12 @@ class _Window:
     judgement: Judgement | None = None
     rules: tuple[Rule, ...] = ()
 
+    def tells(self) -> bool:
+        """Whether the judgement is worth telling: in a watch window only what could be decided, so that what a canary
+        was promoted by stays in sight."""
+        decided = self.judgement is not None and self.judgement.verdict in ("pass", "fail")
+        return decided or self.key[0] != "watch"
+
 
 class Evidence:
     """One for each opsbook; a window for each deployment that is judged."""
@@ -83,11 +89,13 @@ class Evidence:
     def last(self, name: str) -> dict[str, Any]:
         """The last judgement, as evidence for the journal."""
         window = self._windows.get(name)
-        return window.judgement.to_json() if window is not None and window.judgement is not None else {}
+        if window is None or window.judgement is None or not window.tells():
+            return {}
+        return window.judgement.to_json()
 
     def points(self, name: str) -> dict[str, Any]:
         """What the chart shows: points, rules, verdict and reason."""
-        return {**self._keeper.points(name), **self.last(name)}
+        return self._keeper.points(name)
 
     def readings(self, name: str) -> tuple[tuple[Taken, ...], tuple[float, ...]]:
         """What was measured, to be judged once more; and the bounds of the latency buckets in milliseconds."""
@@ -103,18 +111,19 @@ class Evidence:
             reading, bounds_ms = take(self._site, deployment, window.rules, window.since, compared=compared)
             settings = Settings(min_samples=deployment.strategy.min_samples, bounds_ms=bounds_ms)
             window.state, window.judgement = judge(window.state, window.rules, reading, settings)
-            changed = before is None or before.verdict != window.judgement.verdict
-            if changed:
-                self._tell(deployment, window.judgement)
-            self._keeper.keep(
-                deployment.id,
-                deployment.step,
-                window.number,
-                reading,
-                bounds_ms,
-                window.judgement,
-                changed=changed,
-            )
+            if window.tells():
+                changed = before is None or before.verdict != window.judgement.verdict
+                if changed:
+                    self._tell(deployment, window.judgement)
+                self._keeper.keep(
+                    deployment.id,
+                    deployment.step,
+                    window.number,
+                    reading,
+                    bounds_ms,
+                    window.judgement,
+                    changed=changed,
+                )
         assert window.judgement is not None
         return Verdict(window.judgement.verdict, window.judgement.reason)
 

@@ -5,6 +5,7 @@ A long analysis is kept whole at a falling resolution: what is older is thinned 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,7 +61,7 @@ class Keeper:
         kept.points = thinned([*kept.points, point(reading, judgement, step)], KEPT_POINTS)
         kept.readings = thinned([*kept.readings, Taken(step, window, reading).to_json()], KEPT_READINGS)
         kept.bounds_ms = bounds_ms or kept.bounds_ms
-        kept.judgement = judgement.to_json()
+        kept.judgement = _with_rules(judgement.to_json(), kept.judgement.get("rules", ()))
         now = self._site.clock.monotonic()
         if changed or now - kept.saved > SAVED_SECONDS:
             kept.saved = now
@@ -97,13 +98,25 @@ class Keeper:
             saved = self._site.journal.state.get(points_key(name)) or {"points": []}
             readings = self._site.journal.state.get(readings_key(name)) or {"readings": [], "bounds_ms": ()}
             self._kept[name] = _Kept(
-                list(saved["points"]), list(readings["readings"]), tuple(readings["bounds_ms"])
+                points=list(saved["points"]),
+                readings=list(readings["readings"]),
+                bounds_ms=tuple(readings["bounds_ms"]),
+                judgement={key: value for key, value in saved.items() if key != "points"},
             )
         return self._kept[name]
 
     def _save_readings(self, name: str, kept: _Kept) -> None:
         document = {"readings": kept.readings, "bounds_ms": list(kept.bounds_ms)}
         self._site.journal.state.put(readings_key(name), document)
+
+
+def _with_rules(judgement: dict[str, Any], before: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """With what was last said of rules that are judged no more."""
+    named = {rule["name"] for rule in judgement["rules"]}
+    return {
+        **judgement,
+        "rules": [*judgement["rules"], *(rule for rule in before if rule["name"] not in named)],
+    }
 
 
 def points_key(name: str) -> str:
