@@ -258,6 +258,17 @@ def routes(canned: Canned) -> APIRouter:
             raise NotFound(f"nothing is judged of {name}")
         return {"points": canned.points[name], **canned.deployments[name]["analysis"]}
 
+    @router.get("/deployment/deployments/{name}/retrospective")
+    def judged_again(name: str, strategy: str | None = None) -> dict[str, Any]:
+        would = {"verdict": "fail", "reason": "errors 50%", "stopped": True, "seconds": 3.0, "step": 0,
+                 "requests": 80, "rules": []}  # fmt: skip
+        return {
+            "deployment": name, "service": "web", "environment": "staging", "version": "worse",
+            "strategy": strategy or "canary", "readings": 9 if name in canned.points else 0,
+            "was": {"strategy": "canary", "outcome": "rolled_back", "reason": "errors 50%", "seconds": 9.0},
+            "would": would if name in canned.points else None,
+        }  # fmt: skip
+
     @router.get("/deployment/locks")
     def locks() -> dict[str, Any]:
         now = time.time()

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from opsbook.deployment.cli import canary
+from opsbook.deployment.cli import canary, words
 from opsbook.deployment.cli.chart import chart, crossing
 from opsbook.terminal import Style, width
 
@@ -59,6 +59,20 @@ def test_the_headline_says_how_long_of_how_long_and_the_evidence() -> None:
     ]
     assert canary.headline(under_way(), [], PLAIN)[1] == "  12 of 50 requests to judge by"
     assert len(canary.headline(under_way(phase="starting", steps=[]), [], PLAIN)) == 2
+
+
+def test_a_script_is_told_that_people_must_act() -> None:
+    """Only where nothing else goes on, and with the command that the others need."""
+    gates = [{"name": "approvals", "status": "waiting", "detail": "1 more approval of ben"}]
+    waits = under_way(phase="gated", gates=gates)
+    needed = words.needs_people([waits])
+    assert needed is not None
+    assert 6 == needed.exit_code
+    assert "d-91 waits: 1 more approval of ben" == needed.message
+    assert "opsbook approve d-91" in needed.hint
+    assert words.needs_people([waits, under_way(id="d-92")]) is None
+    frozen = [{"name": "freeze", "status": "waiting", "detail": "until monday"}]
+    assert words.needs_people([under_way(phase="gated", gates=frozen)]) is None
 
 
 @pytest.mark.parametrize(
@@ -264,3 +278,23 @@ def test_show_prints_the_rules_and_on_request_the_plot(served: Any, call: Any) -
     assert "error_rate against stable  ✖ fail    50 %        0 %      180  errors 50%" in plain.out
     assert "180 requests to the canary at its last step, 90 errors" in plain.out
     assert ("canary − stable" in plain.out, "canary − stable" in drawn.out) == (False, True)
+
+
+def test_judge_tells_what_was_and_what_would_have_been(served: Any, call: Any) -> None:
+    """Below each other; where nothing was kept it says so, and as JSON it is the server's answer."""
+    called = call(served, "deploy", "web", "--to", "staging", "--version", "worse")
+    name = re.search(r"d-\d+", called.err)
+    assert name is not None
+    judged = call(served, "deployments", "judge", name[0], "--strategy", "strict")
+    assert [line.split() for line in judged.out.splitlines()[1:]] == [
+        ["was", "canary", "✖", "rolled", "back", "after", "9.0s", "errors", "50%"],
+        ["would", "strict", "✖", "taken", "back", "after", "3.0s", "80", "requests", "·", "errors", "50%"],
+    ]
+    other = call(served, "deployments", "judge", "d-999")
+    assert "nothing was kept of what was measured" in other.out
+    assert (
+        "strict"
+        == json.loads(call(served, "deployments", "judge", name[0], "--strategy", "strict", "--json").out)[
+            "strategy"
+        ]
+    )

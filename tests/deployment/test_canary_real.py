@@ -152,3 +152,50 @@ def test_baseline_is_compared_and_leaves(workshop: Workshop) -> None:
     assert ended["outcome"] == "succeeded", ended["reason"]
     assert customers.failures == []
     assert not any(group.release.endswith("~baseline") for group in workshop.placement().groups)
+
+
+WATCHED = """
+strategies:
+  watched:
+    type: blue-green
+    watch: 60s
+    min_samples: 20
+    analysis: [{metric: error_rate, max: 5%}]
+"""
+
+
+def test_errors_after_the_end_are_taken_back_by_the_watch_window(workshop: Workshop) -> None:
+    """A version that passed and errs with customers is rolled back by its limit; the evidence is kept and told."""
+    workshop.book("deployment/strategies.yaml", WATCHED)
+    workshop.environment("  web: {replicas: 2, strategy: watched}\n")
+    workshop.deploy("1.0")
+    workshop.behave("errors 0.5")
+    with Customers(workshop, connections=6):
+        first = workshop.deploy("2.0")
+        assert first["outcome"] == "succeeded"
+        until(lambda: workshop.room.view(first["id"])["reverted_by"], what="the watch window to act")
+        back = workshop.ended(workshop.room.view(first["id"])["reverted_by"])
+    assert ("rollback", True, "succeeded") == (back["kind"], back["automatic"], back["outcome"])
+    reverted = workshop.journal.events(kinds=["deployment.reverted"])[-1].data
+    assert "error_rate" in reverted["reason"]
+    assert "at most 5.0 %" in reverted["reason"]
+    assert [hold.version for hold in workshop.placement().holds] == ["2.0"]
+    assert "fail" == workshop.room.analysis(first["id"])["points"][-1]["verdict"]
+    again = workshop.room.judged_again(first["id"], None)
+    assert again["would"]["stopped"]
+
+
+def test_a_version_no_worse_than_an_ill_one_before_stays(workshop: Workshop) -> None:
+    """The limit that the version before did not keep either takes nothing back: else nothing could be repaired."""
+    workshop.book("deployment/strategies.yaml", WATCHED.replace("watch: 60s", "watch: 4s"))
+    workshop.environment("  web: {replicas: 2, strategy: watched}\n")
+    workshop.behave("errors 0.5")
+    workshop.deploy("1.0")
+    with Customers(workshop, connections=6) as customers:
+        until(lambda: len(customers.failures) > 100, what="errors of the version before")
+        (workshop.root / "web" / "note.txt").write_text("2")
+        second = workshop.deploy("2.0")
+        assert second["outcome"] == "succeeded"
+        until(lambda: workshop.placement().watch is None, what="the end of the watch window")
+    assert workshop.room.view(second["id"])["reverted_by"] in (None, "")
+    assert workshop.placement().version == "2.0"

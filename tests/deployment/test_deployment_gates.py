@@ -209,7 +209,7 @@ def test_where_nobody_else_can_approve_it_is_refused_at_once() -> None:
     alone = Protection(approvals=1, approvers=("ben",), able=frozenset({"ben"}), expires=DAY)
     found = gate(facts(protection=alone), "approvals")
     assert "refused" == found.status
-    assert "only nobody may who did not ask for it" in found.detail
+    assert "1 more must approve, and nobody may who did not ask for it" in found.detail
 
 
 def test_people_have_so_long_and_no_longer() -> None:

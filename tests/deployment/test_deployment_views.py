@@ -16,7 +16,7 @@ from opsbook.deployment.model import (
     Placement,
     Strategy,
 )
-from opsbook.deployment.views import deployment_view
+from opsbook.deployment.views import deployment_view, service_view
 
 STEPS = (CanaryStep(weight=10, hold=1800.0), CanaryStep(weight=50, hold=60.0))
 CANARY = Strategy(name="careful", type="canary", steps=STEPS)
@@ -65,6 +65,13 @@ def test_one_version_on_two_sides_has_its_role_in_its_name() -> None:
     view = deployment_view(same, "", placement=placement)
     assert view["weights"] == {"2.0 canary": 10, "2.0": 80, "2.0 baseline": 10}
     assert [one["role"] for one in view["members"]] == ["canary", "stable", "baseline"]
+
+
+def test_a_service_tells_its_baseline_by_version() -> None:
+    """A release's inner name is nobody's word."""
+    placement = NOW.but(weights={"web-bb": 10, "web-aa": 80, f"web-aa{BASELINE}": 10})
+    view = service_view(placement, {}, {}, {"web-aa": "2.0", "web-bb": "2.1"}, None)
+    assert {"2.1": 10, "2.0": 80, "2.0 baseline": 10} == view["weights"]
 
 
 def test_what_has_ended_tells_no_sides() -> None:

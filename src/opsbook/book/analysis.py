@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
@@ -22,6 +23,8 @@ NAMED_METRICS = (
 
 RELEASE_METRICS = tuple(name for name in NAMED_METRICS if name not in HOST_METRICS)
 _COMPARABLE = ("error_rate", "response_time_p50", "response_time_p95", "response_time_p99")
+_TIMES = ("response_time_p50", "response_time_p95", "response_time_p99")
+_RATIOS = ("error_rate", "availability", "memory_usage")
 _THRESHOLD = "a percentage such as 1%, a duration such as 500ms, or a number"
 
 
@@ -66,6 +69,27 @@ def _listed() -> str:
     return f"known: {', '.join(RELEASE_METRICS)}"
 
 
+def _refuse_other_unit(metric: str, side: str, limit: Any) -> None:
+    if isinstance(limit, int | float) and not isinstance(limit, bool):
+        if metric in _TIMES:
+            wrong(f"{metric} is a time, and {limit} has no unit", f"write {side}: {limit}ms", at=(side,))
+        if metric in _RATIOS and limit > 1:
+            wrong(f"{metric} is a share, at most 100 %", f"write {side}: {limit}%", at=(side,))
+    if isinstance(limit, str):
+        if metric in _TIMES and _reads(quantities.percentage, limit):
+            wrong(f"{metric} is a time, and {limit} is a share", f"write {side}: 500ms", at=(side,))
+        if metric in _RATIOS and _reads(quantities.duration, limit):
+            wrong(f"{metric} is a share, and {limit} is a time", f"write {side}: 1%", at=(side,))
+
+
+def _reads(parse: Callable[[str], float], text: str) -> bool:
+    try:
+        parse(text)
+    except ValueError:
+        return False
+    return True
+
+
 class AnalysisRule(Part):
     """What the new version must keep; exactly one of max, min and compare."""
 
@@ -89,6 +113,15 @@ class AnalysisRule(Part):
         examples=["60s"],
         json_schema_extra={"default": "60s"},
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _limit_fits_its_metric(cls, values: Any) -> Any:
+        """Else 500 would be read as 500 seconds, and 5 as five hundred per cent."""
+        if isinstance(values, dict):
+            for side in ("max", "min"):
+                _refuse_other_unit(str(values.get("metric")), side, values.get(side))
+        return values
 
     @model_validator(mode="after")
     def _one_limit(self) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import http.client
 import json
@@ -9,6 +10,7 @@ import os
 import queue
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -99,7 +101,13 @@ class Client:
             connection.close()
 
     def events(
-        self, *, after: int | None = None, kinds: str | None = None, subject: str | None = None
+        self,
+        *,
+        after: int | None = None,
+        kinds: str | None = None,
+        subject: str | None = None,
+        wanted: Callable[[dict[str, Any]], bool] | None = None,
+        gap: float = 0.0,
     ) -> Iterator[dict[str, Any] | None]:
         arrived: queue.Queue[dict[str, Any]] = queue.Queue(maxsize=10_000)
         ended = threading.Event()
@@ -108,12 +116,22 @@ class Client:
             target=self._read_events, args=(arrived, ended, after, kinds, subject), daemon=True
         )
         reader.start()
+        told = time.monotonic()
         try:
             while True:
                 try:
-                    yield arrived.get(timeout=1.0)
+                    event = arrived.get(timeout=1.0)
                 except queue.Empty:
                     yield None
+                    continue
+                if wanted is not None and not wanted(event):
+                    continue
+                if gap:
+                    time.sleep(max(0.0, told + gap - time.monotonic()))
+                    for later in _arrived(arrived):
+                        event = later if wanted is None or wanted(later) else event
+                yield event
+                told = time.monotonic()
         finally:
             ended.set()
 
@@ -219,6 +237,13 @@ def _said(content: bytes, status: int, address: Address) -> OpsbookError:
         return from_json(json.loads(content)["error"])
     except (ValueError, KeyError, TypeError):
         return Failed(f"the server answered with status {status}: is it an opsbook?", where=str(address))
+
+
+def _arrived(events: queue.Queue[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """What is there already."""
+    with contextlib.suppress(queue.Empty):
+        while True:
+            yield events.get_nowait()
 
 
 def _lines(response: http.client.HTTPResponse) -> Iterator[str]:

@@ -72,7 +72,9 @@ def router(room: Deployments) -> APIRouter:
     routes = APIRouter(prefix="/api/deployment", tags=["deployment"])
 
     def started(rollout: Rollout) -> dict[str, Any]:
-        return {"id": rollout.id, "deployments": [room.view(name) for name in rollout.deployments]}
+        head = room.site.journal.head().id  # before the views: what comes after them is after it too
+        deployments = [room.view(name) for name in rollout.deployments]
+        return {"id": rollout.id, "deployments": deployments, "head": head}
 
     named = of_deployment(room.site.records)
 
@@ -131,6 +133,13 @@ def router(room: Deployments) -> APIRouter:
     def analysis(name: str) -> dict[str, Any]:
         """What a canary is judged by: points of the chart, rules, verdict and reason."""
         return room.analysis(name)
+
+    @routes.get("/deployments/{name}/retrospective", dependencies=[requires("view", named)])
+    def judged_again(
+        name: str, strategy: Annotated[str | None, Query(description="another than its own")] = None
+    ) -> dict[str, Any]:
+        """What the rules of a strategy would have made of what was measured then."""
+        return room.judged_again(name, strategy)
 
     @routes.post("/promotions", status_code=202, dependencies=[requires("deploy", in_body("environment"))])
     def promote(body: PromoteBody, who: Who) -> dict[str, Any]:

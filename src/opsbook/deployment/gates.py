@@ -259,8 +259,8 @@ def _approvals(facts: Facts) -> list[Gate]:
     left = sorted(protection.able - {asked} - {approval.person for approval in counted})
     lacking = protection.approvals - len(counted)
     if len(left) < lacking:
-        who = ", ".join(left) or "nobody"
-        detail = f"{lacking} more must approve, and only {who} may who did not ask for it"
+        able = f"only {', '.join(left)} may" if left else "nobody may"
+        detail = f"{lacking} more must approve, and {able} who did not ask for it"
         return [Gate("approvals", "refused", detail)]
     if facts.now >= deadline(facts):
         return [Gate("approvals", "refused", f"it was not approved by {moment(deadline(facts))}")]

@@ -40,18 +40,12 @@ def decide(deployment: Deployment, placement: Placement, seen: Seen) -> Action:
     if trouble := find_trouble(deployment, placement, seen):
         return trouble
     match deployment.phase:
-        case Phase.PENDING:
+        case Phase.PENDING if deployment.kind == "deploy":
             return Enter(Phase.GATED, "prepared; what the gates say comes next")
+        case Phase.PENDING:  # the way back and what changes no version wait for nobody
+            return _start(deployment)
         case Phase.GATED:
-            if barred := next((gate for gate in seen.gates if gate.status == "refused"), None):
-                return Finish(
-                    Phase.FAILED, Outcome.FAILED, f"refused by the gate {barred.name}: {barred.detail}"
-                )
-            if closed := [gate for gate in seen.gates if gate.status == "waiting"]:
-                return Wait("; ".join(gate.detail for gate in closed))
-            return Enter(
-                Phase.STARTING, f"starting {count(len(deployment.instances))} of {deployment.version}"
-            )
+            return _pass(deployment, seen)
         case Phase.PROMOTING:
             # An instance may have died since it was last looked at: what is promoted is well now.
             if waiting := not_routed(deployment.instances, seen):
@@ -64,6 +58,19 @@ def decide(deployment: Deployment, placement: Placement, seen: Seen) -> Action:
     if deployment.strategy.type == "rolling":
         return roll(deployment, placement, seen)
     return switch(deployment, placement, seen)
+
+
+def _pass(deployment: Deployment, seen: Seen) -> Action:
+    """Through the gates, when all are open."""
+    if barred := next((gate for gate in seen.gates if gate.status == "refused"), None):
+        return Finish(Phase.FAILED, Outcome.FAILED, f"refused by the gate {barred.name}: {barred.detail}")
+    if closed := [gate for gate in seen.gates if gate.status == "waiting"]:
+        return Wait("; ".join(gate.detail for gate in closed))
+    return _start(deployment)
+
+
+def _start(deployment: Deployment) -> Enter:
+    return Enter(Phase.STARTING, f"starting {count(len(deployment.instances))} of {deployment.version}")
 
 
 def _end(deployment: Deployment, placement: Placement, seen: Seen) -> Action:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,22 +11,19 @@ from opsbook.book import Book, EffectiveService, dependency_order
 from opsbook.deployment.changes import environment_plan
 from opsbook.deployment.model import (
     Abort,
-    CanaryStep,
     Deployment,
     Kind,
     Outcome,
     Phase,
-    Pinning,
     Placement,
-    ProbeLoad,
     Rollout,
-    Rule,
     Strategy,
 )
 from opsbook.deployment.preparing import target_release
 from opsbook.deployment.records import COUNTER, abort_key, allowed_key, deployment_key, open_key, rollout_key
 from opsbook.deployment.site import Site
 from opsbook.deployment.sources import label_of, source_of
+from opsbook.deployment.strategies import nearest, settled_strategy
 from opsbook.deployment.turns import at_work
 from opsbook.errors import Conflict, Invalid, Locked, NotFound
 
@@ -90,7 +86,7 @@ class Requests:
                     service,
                     version=version,
                     replicas=effective.replicas,
-                    strategy=_strategy(book, effective, request.strategy),
+                    strategy=settled_strategy(book, effective, request.strategy),
                     when_busy=policy,
                     actor=actor,
                 ).but(incident=request.incident)
@@ -123,7 +119,7 @@ class Requests:
             service,
             version=placed.version,
             replicas=effective.replicas,
-            strategy=_strategy(book, effective, None),
+            strategy=settled_strategy(book, effective, None),
             when_busy=book.environments[environment].when_busy,
             actor=actor,
         )
@@ -378,7 +374,7 @@ class Requests:
     def _environment(self, book: Book, name: str) -> str:
         if name not in book.environments:
             raise NotFound(
-                f"there is no environment {name}", hint=_nearest(name, book.environments), where=name
+                f"there is no environment {name}", hint=nearest(name, book.environments), where=name
             )
         runtime = book.environments[name].runtime
         if runtime != "process":
@@ -399,7 +395,7 @@ class Requests:
                 hint=f"add it under services: in environments/{environment}.yaml",
                 where=f"{environment}/{service}",
             )
-        raise NotFound(f"there is no service {service}", hint=_nearest(service, known), where=service)
+        raise NotFound(f"there is no service {service}", hint=nearest(service, known), where=service)
 
     def _placed(self, environment: str, service: str) -> Placement:
         placement = self._site.records.placement(environment, service)
@@ -426,61 +422,3 @@ class Requests:
         )
         changes: dict[str, Any] = {"steps": (), "keep_previous": 0.0}
         return last.but(**changes | ({"type": kind, "name": kind} if switch else {}))
-
-
-def _strategy(book: Book, effective: EffectiveService, wanted: str | None) -> Strategy:
-    if wanted is not None and wanted not in book.strategies:
-        raise NotFound(
-            f"there is no strategy {wanted}",
-            hint=_nearest(wanted, book.strategies),
-            where="deployment/strategies.yaml",
-        )
-    chosen = book.strategies[wanted] if wanted is not None else effective.strategy
-    replicas = max(1, effective.replicas)
-    return Strategy(
-        name=chosen.name,
-        type=chosen.type,
-        max_surge=chosen.max_surge.of(replicas, round_up=True),
-        max_unavailable=chosen.max_unavailable.of(replicas, round_up=False),
-        keep_previous=chosen.keep_previous,
-        drain_timeout=chosen.drain_timeout,
-        ready_for=chosen.ready_for,
-        start_timeout=effective.health.start_timeout,
-        watch=chosen.watch,
-        crash_loop=chosen.crash_loop.restarts,
-        crash_window=chosen.crash_loop.within,
-        steps=tuple(
-            CanaryStep(weight=max(1, round(step.weight * 100)), hold=step.hold) for step in chosen.steps
-        ),
-        rollback_on=tuple(chosen.rollback_on),
-        analysis=tuple(
-            Rule(
-                metric=rule.metric,
-                max=rule.max,
-                min=rule.min,
-                compare=rule.compare,
-                limit=rule.limit,
-                window=rule.window,
-            )
-            for rule in chosen.analysis
-        ),
-        min_samples=chosen.min_samples,
-        inconclusive_after=chosen.inconclusive_after,
-        on_inconclusive=chosen.on_inconclusive,
-        on_no_data=chosen.on_no_data,
-        on_error=chosen.on_error,
-        dry_run=chosen.dry_run,
-        baseline=chosen.baseline,
-        sticky=chosen.sticky,
-        pin=Pinning(header=chosen.pin.header, cookie=chosen.pin.cookie) if chosen.pin else None,
-        probe_load=(
-            ProbeLoad(path=chosen.probe_load.path, rate=chosen.probe_load.rate) if chosen.probe_load else None
-        ),
-    )
-
-
-def _nearest(name: str, known: Any) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    if near:
-        return f"did you mean {near[0]}?"
-    return f"there are: {', '.join(sorted(known))}" if known else "there are none yet"

@@ -12,10 +12,12 @@ from opsbook.deployment.ending import end_services
 from opsbook.deployment.gatekeeper import Gatekeeper
 from opsbook.deployment.model import Deployment, Placement
 from opsbook.deployment.requests import Requests
+from opsbook.deployment.retrospective import retrospective
 from opsbook.deployment.rollouts import Rollouts
 from opsbook.deployment.router import Router
 from opsbook.deployment.site import Site
 from opsbook.deployment.steward import Steward
+from opsbook.deployment.strategies import settled_strategy
 from opsbook.deployment.turns import give_back
 from opsbook.deployment.upkeep import Upkeep
 from opsbook.deployment.views import deployment_view, service_view, serving_sentence
@@ -42,7 +44,9 @@ class Deployments:
         self._workflow = Workflow(site, self.router, self.gatekeeper, stopping)
         self._rollouts = Rollouts(site, self.requests, stopping)
         self._upkeep = Upkeep(site, self.router, self._on_proxy)
-        self._steward = Steward(site, self.router, self.requests, self._upkeep, stopping, log)
+        self._steward = Steward(
+            site, self.router, self.requests, self._upkeep, self._workflow.evidence, stopping, log
+        )
         self._thread = threading.Thread(target=self._steward.run, name="steward", daemon=True)
         site.durable.workflow("deployment", self._workflow.run)
         site.durable.workflow("rollout", self._rollouts.run)
@@ -165,9 +169,23 @@ class Deployments:
             analysis=self._workflow.evidence.last(deployment.id) or None,
         )
 
+    def watching(self) -> bool:
+        """Whether a release is in its watch window now: then it is looked at more often."""
+        return self._steward.watching
+
     def analysis(self, name: str) -> dict[str, Any]:
         """What the chart of a canary shows."""
         return self._workflow.evidence.points(self.site.records.deployment(name).id)
+
+    def judged_again(self, name: str, strategy: str | None) -> dict[str, Any]:
+        """See `retrospective`. Raises NotFound when the deployment or the strategy is unknown."""
+        deployment = self.site.records.deployment(name)
+        chosen = deployment.strategy
+        if strategy is not None:
+            book = self.site.book()
+            effective = book.effective(deployment.environment, deployment.service)
+            chosen = settled_strategy(book, effective, strategy)
+        return retrospective(deployment, chosen, *self._workflow.evidence.readings(deployment.id))
 
     def _on_instance(self, instance: Instance) -> None:
         try:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from opsbook.deployment.draining import DRAIN_SETTLE, taking_out
+from opsbook.deployment.evidence import Evidence
 from opsbook.deployment.forward import leftovers
 from opsbook.deployment.model import Placement, Watch
 from opsbook.deployment.records import deployment_key, placement_key
@@ -32,6 +33,7 @@ class Steward:
         router: Router,
         requests: Requests,
         upkeep: Upkeep,
+        evidence: Evidence,
         stopping: threading.Event,
         log: Callable[[str], None],
     ) -> None:
@@ -39,6 +41,8 @@ class Steward:
         self._router = router
         self._requests = requests
         self._upkeep = upkeep
+        self._evidence = evidence
+        self.watching = False  # whether anything is in its watch window
         self._stopping = stopping
         self._log = log
         self._unhealthy_since: dict[str, float] = {}
@@ -56,6 +60,7 @@ class Steward:
         """One round."""
         now = self._site.clock.now()
         placements = [placement for placement in self._site.records.placements() if _wants_care(placement)]
+        self.watching = any(placement.watch is not None for placement in placements)
         # A deployment under way does not always hold its lock: after a crash, or when the clock jumped past its end.
         under_way = {found.subject for found in self._site.records.unfinished()} if placements else set()
         for placement in placements:
@@ -77,7 +82,8 @@ class Steward:
     # --- the watch window
 
     def _trouble(self, placement: Placement, watch: Watch) -> str:
-        strategy = self._site.records.deployment(watch.deployment).strategy
+        deployment = self._site.records.deployment(watch.deployment)
+        strategy = deployment.strategy
         wall, now = self._site.clock.now(), self._site.clock.monotonic()
         members = {m.instance for m in placement.members(watch.release) if not m.draining}
         endpoints: dict[str, bool] = {}
@@ -99,10 +105,13 @@ class Steward:
             since = self._unhealthy_since.setdefault(instance.id, now)
             if now - since > UNHEALTHY_SECONDS and "health" in strategy.rollback_on:
                 return f"{instance.id} has been unhealthy for {now - since:.0f} s"
-        return ""
+        verdict = self._evidence.watch(deployment, placement, watch)
+        judged = "analysis" in strategy.rollback_on and not strategy.dry_run
+        return verdict.reason if judged and verdict is not None and verdict.kind == "fail" else ""
 
     def _revert(self, placement: Placement, watch: Watch, reason: str) -> None:
         self._refuse_if_busy(placement)
+        self._evidence.forget(watch.deployment)
         back = self._requests.rollback(
             placement.service,
             placement.environment,
@@ -123,6 +132,8 @@ class Steward:
 
     def _end_watch(self, placement: Placement) -> None:
         """From now on the release answers for itself: the one before is no fallback any more."""
+        if placement.watch is not None:
+            self._evidence.forget(placement.watch.deployment)
         self._change(placement, placement.but(watch=None))
         self._router.apply()
 

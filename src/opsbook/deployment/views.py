@@ -7,7 +7,7 @@ from typing import Any
 
 from opsbook.deployment.forward import baseline_of, hold, step_count
 from opsbook.deployment.looks import Gate
-from opsbook.deployment.model import Deployment, Outcome, Phase, Placement
+from opsbook.deployment.model import BASELINE, Deployment, Outcome, Phase, Placement
 from opsbook.world.words import Instance, TrafficState
 
 _NAMES = {
@@ -245,7 +245,7 @@ def service_view(
         "replicas": placement.replicas,
         "instances": rows,
         "healthy": sum(1 for row in serving if row["healthy"]),
-        "weights": {versions.get(release, release): weight for release, weight in placement.weights.items()},
+        "weights": _weights(placement, versions),
         "url": placement.entry.url if placement.entry else None,
         "previous": (
             {
@@ -262,3 +262,14 @@ def service_view(
             for hold in placement.holds
         ],
     }
+
+
+def _weights(placement: Placement, versions: Mapping[str, str]) -> dict[str, int]:
+    """By version; fresh instances of the stable release that a canary is compared with are told apart from it."""
+    found: dict[str, int] = {}
+    for release, weight in placement.weights.items():
+        of = release.removesuffix(BASELINE)
+        version = versions.get(of, of)
+        name = version if of == release else f"{version} baseline"
+        found[name] = found.get(name, 0) + weight
+    return found

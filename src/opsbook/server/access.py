@@ -27,6 +27,7 @@ from opsbook.security.model import Identity, NotSignedIn
 from opsbook.security.room import Security, local_operator
 from opsbook.security.sessions import COOKIE
 from opsbook.security.tokens import PREFIX
+from opsbook.server.lasting import REVOCABLE, Lasting
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -97,6 +98,16 @@ class Access:
             "headers": [*kept, (ACTOR, actor.encode())],
             "state": {**scope.get("state", {}), **mine},
         }
+        if who is not None and who.via in REVOCABLE:
+
+            async def known() -> bool:
+                try:
+                    return (await self._identify(scope["path"], headers))[0] == who
+                except OpsbookError:
+                    return False
+
+            lasting = Lasting(receive, send, known)
+            receive, send = lasting.receive, lasting.send
         await self._application(asked, receive, send)
 
     async def _identify(self, path: str, headers: Headers) -> tuple[Identity | None, str]:

@@ -95,7 +95,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
         log = logging.getLogger("opsbook").warning
         deployments = Deployments(site, stopping, log, book_errors=handbook.errors)
         deployments.start()
-        observing = Observing(site, telemetry, stopping, log)
+        observing = Observing(site, telemetry, stopping, log, watching=deployments.watching)
         loops = [
             threading.Thread(target=handbook.keep_reading, args=(stopping,), name="handbook", daemon=True),
             threading.Thread(target=observing.run, name="observing", daemon=True),

@@ -19,12 +19,19 @@ class Observing:
     """One loop; cheap while nothing changes."""
 
     def __init__(
-        self, site: Site, telemetry: Telemetry, stopping: threading.Event, log: Callable[[str], None]
+        self,
+        site: Site,
+        telemetry: Telemetry,
+        stopping: threading.Event,
+        log: Callable[[str], None],
+        *,
+        watching: Callable[[], bool] = lambda: False,
     ) -> None:
         self._site = site
         self._telemetry = telemetry
         self._stopping = stopping
         self._log = log
+        self._watching = watching
         self._targets: list[Target] = []
 
     def run(self) -> None:
@@ -48,7 +55,7 @@ class Observing:
         if targets != self._targets:
             self._telemetry.targets(targets)
             self._targets = targets
-        busy = bool(self._site.journal.leases.all())
+        busy = self._watching() or bool(self._site.journal.leases.all())
         self._telemetry.interval(BUSY_SECONDS if busy else IDLE_SECONDS)
 
 

@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
-from statistics import median
 
 from opsbook.terminal.style import Style
 from opsbook.terminal.table import width as cells
@@ -200,6 +199,8 @@ def _ends(points: Sequence[Point], scale: _Scale, words: Words, style: Style) ->
 
 
 def _draw(points: Sequence[Point], x: _Column, scale: _Scale, bounds: _Canvas, line: _Canvas) -> None:
+    from statistics import median  # not needed by the many commands that plot nothing
+
     distances = [later.at - earlier.at for earlier, later in pairwise(points)]
     longest = _GAP * median(distances) if distances else 0.0
     for point in points:

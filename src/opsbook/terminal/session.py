@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,11 +23,24 @@ class Api(Protocol):
         """The lines of a streamed body, as they come."""
 
     def events(
-        self, *, after: int | None = None, kinds: str | None = None, subject: str | None = None
+        self,
+        *,
+        after: int | None = None,
+        kinds: str | None = None,
+        subject: str | None = None,
+        wanted: Callable[[dict[str, Any]], bool] | None = None,
+        gap: float = 0.0,
     ) -> Iterator[dict[str, Any] | None]:
         """Journal events as they come, and None once a second in between, so that nobody waits in vain.
 
         Connects again by itself, after the last event, when the server has gone and come back; never ends.
+
+        Args:
+            after: the journal id after which to begin; None: with what comes next.
+            kinds, subject: which events, as the API takes them.
+            wanted: which of these; None: all.
+            gap: seconds between two of them at least. What comes meanwhile is told by the last of it alone: for
+                who asks the server anew at each event, and should not keep it from its work.
         """
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import uvicorn
 
 from opsbook.deployment.analysis import AnalysisState, Counts, Reading, Settings, judge
-from opsbook.deployment.evidence import point, points_key
+from opsbook.deployment.keeping import point, points_key
 from opsbook.deployment.model import (
     CanaryStep,
     Deployment,

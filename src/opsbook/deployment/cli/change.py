@@ -9,7 +9,6 @@ import click
 
 from opsbook.deployment.cli import words
 from opsbook.deployment.cli.deploy import finish
-from opsbook.deployment.cli.follow import head
 from opsbook.terminal import Session
 from opsbook.terminal.commands import Command
 from opsbook.terminal.names import complete_environment, complete_service
@@ -90,9 +89,8 @@ def restart(session: Session, *, service: str, environment: str, no_wait: bool, 
 
 
 def _change(session: Session, kind: str, body: dict[str, Any], *, no_wait: bool, as_json: bool) -> None:
-    start = head(session)
     answer = session.api.post(f"/api/deployment/{kind}", body)
-    finish(session, answer, no_wait=no_wait, as_json=as_json, after=start)
+    finish(session, answer, no_wait=no_wait, as_json=as_json)
 
 
 @click.command(cls=Command)

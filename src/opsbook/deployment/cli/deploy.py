@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from opsbook.deployment.cli import plan as plans
-from opsbook.deployment.cli.follow import follow, head, report
+from opsbook.deployment.cli.follow import follow, report
 from opsbook.errors import NeedsApproval
 from opsbook.terminal import Session
 from opsbook.terminal.commands import Command
@@ -56,11 +58,10 @@ def deploy(
       opsbook deploy web --to production --check-index 41    exactly what `opsbook plan` showed
 
     Exit codes: 0 it serves, 1 failed, 3 rolled back, 4 not allowed, 5 another is under way, 6 needs
-    approval.
+    approval: without a terminal the command ends there, and the deployment waits on.
     """
     if not yes:
         check_index = _confirmed(session, services, environment, version, check_index)
-    start = head(session)
     answer = session.api.post(
         "/api/deployment/deployments",
         {
@@ -74,7 +75,7 @@ def deploy(
             **({"incident": incident} if incident else {}),
         },
     )
-    finish(session, answer, no_wait=no_wait, as_json=as_json, after=start)
+    finish(session, answer, no_wait=no_wait, as_json=as_json)
 
 
 def _confirmed(
@@ -101,12 +102,9 @@ def _confirmed(
     return check_index if check_index is not None or len(shown) != 1 else shown[0].get("check_index")
 
 
-def finish(
-    session: Session, answer: dict[str, object], *, no_wait: bool, as_json: bool, after: int | None
-) -> None:
+def finish(session: Session, answer: dict[str, Any], *, no_wait: bool, as_json: bool) -> None:
     """Wait for what the server has accepted, or say how to; ends every command that changes something."""
-    deployments = answer.get("deployments")
-    assert isinstance(deployments, list)
+    deployments = answer["deployments"]
     names = [str(deployment["id"]) for deployment in deployments]
     terminal = session.terminal
     if not names:
@@ -120,4 +118,12 @@ def finish(
                 f"{terminal.message_style.paint('hint:', 'cyan')} opsbook deployments watch {' '.join(names)}"
             )
     else:
-        report(session, follow(session, names, as_json=as_json, after=after), as_json=as_json)
+        ended = follow(
+            session,
+            names,
+            as_json=as_json,
+            known=deployments,
+            after=answer.get("head"),
+            patient=terminal.interactive,
+        )
+        report(session, ended, as_json=as_json)

@@ -29,6 +29,7 @@ def deployments(ctx: click.Context) -> None:
       opsbook deployments                    the last ones
       opsbook deployments show d-91          what happened, and why
       opsbook deployments watch d-91         until it ends; exit code as of deploy
+      opsbook deployments judge d-91         what the rules would have said, afterwards
     """
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_)
@@ -110,7 +111,7 @@ def show(session: Session, deployment_id: str, with_plot: bool, as_json: bool) -
         terminal.data(f"reason: {one['reason']}")
     if one.get("steps"):
         terminal.data("", *words.steps(one, style))
-    if one.get("strategy_type") == "canary":
+    if one.get("kind") == "deploy":
         terminal.data(*_analysis(analysis_of(session, deployment_id), style, with_plot=with_plot))
     if one.get("transitions"):
         terminal.data("", *_transitions(one["transitions"], style))
@@ -154,6 +155,28 @@ def _transitions(transitions: list[Mapping[str, Any]], style: Style) -> list[str
         elif evidence:
             lines.append(style.paint(f"    {evidence}", "dim"))
     return lines
+
+
+@deployments.command()
+@click.argument("deployment_id", metavar="ID")
+@click.option("--strategy", metavar="NAME", help="By the rules of another strategy than its own.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_obj
+def judge(session: Session, deployment_id: str, strategy: str | None, as_json: bool) -> None:
+    """Judge once more what was measured of a deployment: what would the rules have said, and when?
+
+    \b
+    Examples:
+      opsbook deployments judge d-91                       by its own rules
+      opsbook deployments judge d-91 --strategy careful    before you trust a new strategy
+    """
+    query = {"strategy": strategy}
+    found = session.api.get(f"/api/deployment/deployments/{deployment_id}/retrospective", query)
+    terminal = session.terminal
+    if as_json:
+        terminal.json(found)
+        return
+    terminal.data(*words.judged_again(found, terminal.style))
 
 
 @deployments.command()

@@ -15,6 +15,7 @@ from opsbook.errors import NotFound, Unreachable
 from opsbook.terminal import Session, Terminal
 
 SERVER_AWAY_SECONDS = 60.0  # how long a server may be gone, for instance while it is upgraded
+LOOK_SECONDS = 0.25  # between two looks: each costs the server what it could spend on the deployment
 LONG_STEP_SECONDS = 2.0  # a step that takes longer is announced before it ends
 INTERRUPTED = 130
 
@@ -98,7 +99,9 @@ def follow(
     *,
     as_json: bool = False,
     data: bool = False,
+    known: Deployments = (),
     after: int | None = None,
+    patient: bool = True,
 ) -> list[Mapping[str, Any]]:
     """Show deployments until all have finished, and return them as they ended.
 
@@ -106,10 +109,12 @@ def follow(
         names: their ids.
         as_json: NDJSON on stdout.
         data: the lines are what was asked for and go to stdout, not to stderr.
-        after: the journal id before they were asked for.
+        known: as they were at the journal id `after`; without them they are asked for first.
+        patient: wait also for people who must approve or sign.
 
     Raises:
         click.exceptions.Exit: 130, on Ctrl-C: the deployments go on, and how to come back has been said.
+        NeedsApproval: not `patient`, and nothing goes on without a person.
         Unreachable: the server stayed away.
     """
     terminal = session.terminal
@@ -122,8 +127,10 @@ def follow(
         view = _Lines(terminal, terminal.data if data else terminal.message)
     try:
         latest: list[Mapping[str, Any]] = []
-        for latest, away in _states(session, names, after):
+        for latest, away in _states(session, names, known, after):
             view.show(latest, away)
+            if not patient and (needed := words.needs_people(latest)):
+                raise needed
         return latest
     except KeyboardInterrupt:
         come_back = " ".join(names)
@@ -137,15 +144,21 @@ def follow(
 
 
 def _states(
-    session: Session, names: Sequence[str], after: int | None
+    session: Session, names: Sequence[str], at_first: Deployments, after: int | None
 ) -> Iterator[tuple[list[Mapping[str, Any]], float | None]]:
     """All deployments, whenever one may have changed; ends after the state in which all have finished."""
     api = session.api
-    known: dict[str, Mapping[str, Any]] = {}
+    known = {str(deployment["id"]): deployment for deployment in at_first}
+    if known:
+        yield [known[name] for name in names], None
     answered = time.monotonic()
-    for event in api.events(after=after, kinds="deployment.*,traffic.*"):
-        if event is not None and known and not _concerns(event, names):
-            continue
+    events = api.events(
+        after=after,
+        kinds="deployment.*,traffic.*",
+        wanted=lambda event: not known or _concerns(event, names),
+        gap=LOOK_SECONDS,
+    )
+    for _ in events:
         away = None
         try:
             for name in names:
@@ -177,12 +190,6 @@ def analysis_of(session: Session, name: str) -> Mapping[str, Any]:
     except NotFound:
         return {}
     return found if isinstance(found, Mapping) else {}
-
-
-def head(session: Session) -> int | None:
-    """The newest journal id: what follows it is news."""
-    newest = session.api.get("/api/journal/events", {"limit": 1, "newest": True})
-    return int(newest["head"]) if newest and newest.get("head") is not None else None
 
 
 def report(session: Session, deployments: Deployments, *, as_json: bool = False) -> None:

@@ -9,7 +9,6 @@ import click
 
 from opsbook.deployment.cli import words
 from opsbook.deployment.cli.deploy import finish
-from opsbook.deployment.cli.follow import head
 from opsbook.terminal import Session, Style, clock_time, table
 from opsbook.terminal.commands import Command
 from opsbook.terminal.names import complete_environment, complete_service
@@ -35,10 +34,9 @@ def promote(
       opsbook promote web --to staging
       opsbook promote web --to production
     """
-    start = head(session)
     body = {"service": service, "environment": environment, "incident": incident}
     answer = session.api.post("/api/deployment/promotions", body)
-    finish(session, answer, no_wait=no_wait, as_json=as_json, after=start)
+    finish(session, answer, no_wait=no_wait, as_json=as_json)
 
 
 @click.command(cls=Command)

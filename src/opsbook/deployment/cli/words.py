@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from opsbook.errors import Conflict, Failed, OpsbookError, RolledBack
+from opsbook.errors import Conflict, Failed, NeedsApproval, OpsbookError, RolledBack
 from opsbook.terminal import Style, count, duration, table
 
 Deployment = Mapping[str, Any]
@@ -18,6 +18,16 @@ OUTCOMES = {
     "failed": ("failed", "failed"),
     "aborted": ("failed", "aborted"),
     "superseded": ("warning", "superseded"),
+}
+
+
+# What a verdict would have led to in the end.
+VERDICTS = {
+    "pass": ("ok", "let through"),
+    "fail": ("failed", "taken back"),
+    "inconclusive": ("paused", "undecided"),
+    "no_data": ("paused", "no data"),
+    "error": ("warning", "cannot be judged"),
 }
 
 
@@ -107,6 +117,54 @@ def result(deployment: Deployment, style: Style) -> str:
     if state == "failed":
         said = f"{name_of(deployment)} → {deployment['environment']}"
     return " · ".join(part for part in (f"{style.state(state, word)}  {said}", took) if part)
+
+
+def judged_again(found: Mapping[str, Any], style: Style) -> list[str]:
+    """What was and what would have been, below each other."""
+    was, would = found["was"], found["would"]
+    title = f"{found['deployment']} · {found['service']} {found['version']} → {found['environment']}"
+    symbol, word = OUTCOMES.get(str(was["outcome"]), ("running", "under way"))
+    took = f"after {duration(float(was['seconds']))}" if was["seconds"] is not None else ""
+    rows = [("was", was["strategy"], style.state(symbol, word), took, str(was["reason"] or ""))]
+    if would is None:
+        why = (
+            "nothing was kept of what was measured"
+            if not found["readings"]
+            else "it has no rules to judge by"
+        )
+        return [style.paint(title, "bold"), *table(rows), "", f"{found['strategy']}: {why}"]
+    symbol, word = ("failed", "taken back") if would["stopped"] else VERDICTS[str(would["verdict"])]
+    after = f"after {duration(float(would['seconds']))}"
+    seen = f"{count(int(would['requests']), 'request')} · {would['reason']}"
+    rows.append(("would", found["strategy"], style.state(symbol, word), after, seen))
+    return [style.paint(title, "bold"), *table(rows)]
+
+
+def needs_people(deployments: Sequence[Deployment]) -> NeedsApproval | None:
+    """What is said to a script where every deployment that has not ended waits for somebody's approval or signature."""
+    waiting = {
+        str(deployment["id"]): gates
+        for deployment in deployments
+        if not finished(deployment) and (gates := _waiting_for_people(deployment))
+    }
+    if not waiting or len(waiting) < sum(not finished(deployment) for deployment in deployments):
+        return None
+    first = next(iter(waiting))
+    verb = "approve" if "approvals" in waiting[first] else "checklist sign"
+    return NeedsApproval(
+        "; ".join(f"{name} waits: {', '.join(gates.values())}" for name, gates in waiting.items()),
+        hint=f"somebody else: opsbook {verb} {first} · wait for it: opsbook deployments watch {' '.join(waiting)}",
+        details={"deployments": list(waiting)},
+    )
+
+
+def _waiting_for_people(deployment: Deployment) -> dict[str, str]:
+    gates = {str(gate["name"]): gate for gate in deployment.get("gates") or []}
+    return {
+        name: str(gates[name].get("detail") or name)
+        for name in ("approvals", "checklist")
+        if name in gates and gates[name].get("status") == "waiting"
+    }
 
 
 def failure(deployments: Sequence[Deployment]) -> OpsbookError | None:

@@ -159,6 +159,7 @@ def _deployment(source: Source, identity: Identity, name: str) -> dict[str, Any]
         "gates": view["gates"],
         "checklist": _checklist(source, identity, deployment),
         "charted": bool(deployment.strategy.analysis),
+        "compared": deployment.strategy.type == "canary",
         "verdict": verdict_of(analysis.get("verdict")),
         "judged": analysis.get("reason", ""),
         "rules": _rules(deployment, analysis),

@@ -24,9 +24,7 @@ from opsbook.security.model import Identity
 LOOK_SECONDS = 1.0
 LOOK_SHARE = 25.0  # a look that takes t is repeated after this many t at the earliest: at most 4 % of a core
 COALESCE_SECONDS = 1.0
-FIGURES_SECONDS = (
-    2.0  # figures in the text of a page need not run faster; what the journal says is told at once
-)
+FIGURES_SECONDS = 2.0  # no figure in a text need run faster; what the journal says is told at once
 BEAT_SECONDS = 10.0  # shorter than the idle timeout of every common proxy
 KEPT_TOPICS = 4096
 KEPT_POINTS = 120

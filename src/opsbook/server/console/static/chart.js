@@ -78,6 +78,7 @@
 
   function make(name, series, extra) {
     const target = box.querySelector(`[data-plot="${name}"]`);
+    if (!target) return null; // outside a canary there is nothing to differ from
     const axis = { stroke: colour("muted"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false }, font: `12px ${getComputedStyle(document.body).fontFamily}` };
     const plot = new uPlot({
       width: target.clientWidth, height: target.clientHeight,
@@ -103,7 +104,7 @@
       plots.push(make("pair", [{ stroke: colour("canary"), width: 2, points: { show: false } }, { stroke: colour("stable"), width: 2, dash: [6, 4], points: { show: false } }],
         { scale: { range: () => [0, Math.min(1, top * 1.15)] }, zero: false }));
     }
-    plots[0].setData(found.difference);
+    plots[0]?.setData(found.difference);
     plots[1].setData(found.pair);
   }
   const later = () => { if (!due) { due = true; requestAnimationFrame(draw); } };
