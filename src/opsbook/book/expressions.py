@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import promql_parser
+from opsbook.errors import OpsbookError
 
 
 def fault(expression: str) -> str | None:
     """What is wrong with `expression`, without a full stop; None when it is PromQL."""
+    from opsbook.promql.parsing import parse  # needs numpy, and most handbooks have no expression
+
     try:
-        promql_parser.parse(expression)
-    except ValueError as error:
-        return str(error)
+        parse(expression)
+    except OpsbookError as error:
+        return error.message
     return None
