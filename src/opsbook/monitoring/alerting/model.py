@@ -12,7 +12,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-from opsbook.book.windows import Weekly
+from opsbook.book.windows import Window
 from opsbook.promql.series import Matcher
 
 NONE: Final[Mapping[str, str]] = MappingProxyType({})
@@ -181,9 +181,10 @@ class Silence:
         id: of the handbook's own ones ``book:NAME``.
         matchers: all must fit.
         starts_at, ends_at: between which it may hold at all; `ends_at` None: until it is expired.
-        weekly: it holds in these hours only, by the clocks of `timezone`.
+        window: it holds in these hours only.
         during: it holds only while the alert's service is being deployed, or is within a maintenance window.
         created_by, comment: who, and why.
+        expired: its end has been written down.
         written: it is of the handbook, where alone it can be changed.
     """
 
@@ -191,13 +192,13 @@ class Silence:
     matchers: tuple[Matcher, ...]
     starts_at: float
     ends_at: float | None = None
-    weekly: Weekly | None = None
-    timezone: str = "UTC"
+    window: Window | None = None
     during: During | None = None
     created_by: str = ""
     comment: str = ""
     created_at: float = 0.0
     updated_at: float = 0.0
+    expired: bool = False
     written: bool = False
 
     def fits(self, labels: Mapping[str, str]) -> bool:
@@ -233,6 +234,7 @@ class Told:
         firing: the alerts that the channel was told fire and not yet that they ended: fingerprint to `starts_at`.
         at: when the last message was decided.
         number: how many messages there were.
+        acknowledged: it was told that somebody knows (PagerDuty's acknowledge).
     """
 
     key: str
@@ -241,6 +243,7 @@ class Told:
     firing: Mapping[str, float]
     at: float
     number: int = 1
+    acknowledged: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -250,6 +253,7 @@ class Told:
             "firing": dict(self.firing),
             "at": self.at,
             "number": self.number,
+            "acknowledged": self.acknowledged,
         }
 
 
@@ -262,22 +266,47 @@ def told_from(document: Mapping[str, Any]) -> Told:
         document["firing"],
         float(document["at"]),
         int(document["number"]),
+        bool(document.get("acknowledged", False)),
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupMessage:
-    """What one group has to say: the part of a notification that is about it."""
+    """What one group has to say: the part of a notification that is about it.
+
+    Args:
+        key: of the group.
+        labels: those its alerts agree in.
+        firing: what fires, new or not, and is not suppressed.
+        resolved: what had been told and has ended.
+        others: how many more the channel was told of that fire still, suppressed by now.
+        reminder: nothing is new.
+        acknowledged: nothing is new but that somebody has silenced all of it.
+    """
 
     key: str
     labels: Mapping[str, str]
     firing: tuple[Alert, ...]
-    resolved: tuple[Alert, ...]
+    resolved: tuple[Alert, ...] = ()
+    others: int = 0
     reminder: bool = False
+    acknowledged: bool = False
 
     @property
     def status(self) -> Status:
-        return "firing" if self.firing else "resolved"
+        """Resolved as soon as nothing fires that the channel was told of."""
+        return "firing" if self.firing or self.others else "resolved"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "key": self.key,
+            "labels": dict(self.labels),
+            "firing": [alert.to_json() for alert in self.firing],
+            "resolved": [alert.to_json() for alert in self.resolved],
+            "others": self.others,
+            "reminder": self.reminder,
+            "acknowledged": self.acknowledged,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,3 +320,44 @@ class Notification:
     channel: str
     groups: tuple[GroupMessage, ...]
     at: float
+
+    @property
+    def status(self) -> Status:
+        return "firing" if any(group.status == "firing" for group in self.groups) else "resolved"
+
+    @property
+    def firing(self) -> tuple[Alert, ...]:
+        return tuple(alert for group in self.groups for alert in group.firing)
+
+    @property
+    def resolved(self) -> tuple[Alert, ...]:
+        return tuple(alert for group in self.groups for alert in group.resolved)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "channel": self.channel,
+            "at": self.at,
+            "groups": [group.to_json() for group in self.groups],
+        }
+
+
+def notification_from(document: Mapping[str, Any]) -> Notification:
+    """As `Notification.to_json` wrote it."""
+    return Notification(
+        id=document["id"],
+        channel=document["channel"],
+        at=float(document["at"]),
+        groups=tuple(
+            GroupMessage(
+                key=group["key"],
+                labels=group["labels"],
+                firing=tuple(alert_from(alert) for alert in group["firing"]),
+                resolved=tuple(alert_from(alert) for alert in group["resolved"]),
+                others=int(group.get("others", 0)),
+                reminder=bool(group.get("reminder", False)),
+                acknowledged=bool(group.get("acknowledged", False)),
+            )
+            for group in document["groups"]
+        ),
+    )

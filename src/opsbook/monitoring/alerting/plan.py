@@ -1,0 +1,384 @@
+"""What to tell whom, now, and when to look again. Pure: nothing here has a clock or sends anything.
+
+The semantics are Alertmanager's, with these differences, each so that a person knows sooner or nothing is lost:
+
+- There are no ticks: a group waits `group_interval` after its last message, not until the next multiple of it.
+- What was told as firing is told as resolved, also when it was silenced or inhibited in between.
+- A group whose alerts have all ended keeps its `group_interval`: what flaps does not page each time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from opsbook.book.notifications import Quiet, RateLimit
+from opsbook.monitoring.alerting.model import (
+    Alert,
+    GroupMessage,
+    Notification,
+    Record,
+    Route,
+    Silence,
+    Suppression,
+    Told,
+)  # fmt: skip
+from opsbook.monitoring.alerting.routing import Destination, Router
+from opsbook.monitoring.alerting.suppression import Place, Rules, Situation
+
+RETENTION = 900.0
+"""Seconds for which an alert that has ended is shown, and counts as a cause that was there."""
+
+_RANK = {"critical": 0, "warning": 1, "info": 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How one channel is treated; see `opsbook.book.notifications.Delivery`.
+
+    Args:
+        acknowledges: it is told when somebody has silenced all that it was told of.
+    """
+
+    quiet: Quiet | None = None
+    limit: RateLimit | None = None
+    resolved: bool = True
+    acknowledges: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """All that a decision rests on.
+
+    Args:
+        records: every known alert by fingerprint.
+        told: what each channel was told, by `Destination.name`.
+        unsent: the names of groups whose last message has not reached its channel yet.
+        spent: when messages to a channel were decided, by channel, oldest first.
+        manners: of each channel of the handbook, by name.
+    """
+
+    now: float
+    records: Mapping[str, Record]
+    told: Mapping[str, Told]
+    router: Router
+    rules: Rules
+    manners: Mapping[str, Manner]
+    silences: Sequence[Silence] = ()
+    deploying: Collection[Place] = ()
+    unsent: Collection[str] = ()
+    spent: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What follows.
+
+    Args:
+        notifications: to be sent.
+        told: what each channel will have been told; None: nothing is left to remember. Only what changes.
+        spent: what changes of the same in `Scene`.
+        forgotten: fingerprints of alerts that need not be kept any more.
+        suppressions: of what fires and is not told, by fingerprint.
+        wake_at: when to decide again; None: not before something happens.
+    """
+
+    notifications: tuple[Notification, ...]
+    told: Mapping[str, Told | None]
+    spent: Mapping[str, tuple[float, ...]]
+    forgotten: tuple[str, ...]
+    suppressions: Mapping[str, tuple[Suppression, ...]]
+    wake_at: float | None
+
+
+@dataclass(slots=True)
+class _Group:
+    """The alerts of one group that may be told to one channel."""
+
+    destination: Destination
+    firing: list[Record] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    name: str
+    channel: str
+    message: GroupMessage
+    told: Told
+
+    @property
+    def urgency(self) -> tuple[int, str]:
+        alerts = (*self.message.firing, *self.message.resolved)
+        return min((_RANK.get(alert.severity, 1) for alert in alerts), default=3), self.name
+
+
+def decide(scene: Scene) -> Plan:
+    """Which groups notify which channel with which alerts now, and when to look again."""
+    return _Decision(scene).plan()
+
+
+class _Decision:
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._now = scene.now
+        self._moments: list[float] = []  # at which something is to be decided anew
+        self._suppressions: dict[str, tuple[Suppression, ...]] = {}
+        self._groups: dict[str, _Group] = {}
+        self._told: dict[str, Told | None] = {}
+        self._quiet = {
+            name: manner.quiet
+            for name, manner in scene.manners.items()
+            if manner.quiet is not None and manner.quiet.window.active(scene.now)
+        }
+
+    def plan(self) -> Plan:
+        scene = self._scene
+        self._sort_out()
+        waiting: dict[str, list[_Candidate]] = defaultdict(list)
+        for name in dict.fromkeys((*self._groups, *scene.told)):
+            if (candidate := self._candidate(name)) is not None:
+                waiting[candidate.channel].append(candidate)
+        notifications: list[Notification] = []
+        spent: dict[str, tuple[float, ...]] = {}
+        for channel, candidates in waiting.items():
+            sent = self._within_limit(channel, candidates)
+            notifications += sent
+            if sent and self._limit(channel) is not None:
+                spent[channel] = (*self._recent(channel), *(self._now for _ in sent))
+        forgotten = tuple(self._forgotten())
+        return Plan(
+            notifications=tuple(notifications),
+            told=self._told,
+            spent=spent,
+            forgotten=forgotten,
+            suppressions=self._suppressions,
+            wake_at=min((at for at in self._moments if at > self._now), default=None),
+        )
+
+    # --- what fires, by group ---
+
+    def _sort_out(self) -> None:
+        scene, now = self._scene, self._now
+        records = scene.records.values()
+        situation = Situation(
+            scene.rules, records, silences=scene.silences, deploying=scene.deploying, now=now
+        )
+        self._look_at(situation.next_change())
+        for record in records:
+            if not record.firing(now):
+                continue
+            self._look_at(record.alert.ends_at)
+            if found := situation.suppressions(record):
+                self._suppressions[record.fingerprint] = found
+                for one in found:
+                    self._look_at(one.until)
+                continue
+            for destination in scene.router.destinations(record.alert):
+                name = destination.name
+                if name not in self._groups:
+                    self._groups[name] = _Group(destination)
+                self._groups[name].firing.append(record)
+        for quiet in self._quiet.values():
+            self._look_at(quiet.window.next_change(now))
+
+    def _look_at(self, moment: float | None) -> None:
+        if moment is not None:
+            self._moments.append(moment)
+
+    # --- one group and channel ---
+
+    def _candidate(self, name: str) -> _Candidate | None:
+        told, group = self._scene.told.get(name), self._groups.get(name)
+        if told is not None and told.channel not in self._scene.manners:
+            self._told[name] = None  # the handbook has no such channel any more: there is nobody to tell
+            return None
+        if told is None:
+            return None if group is None else self._first(name, group)
+        return self._next(name, told, group)
+
+    def _first(self, name: str, group: _Group) -> _Candidate | None:
+        """The group has told this channel nothing yet."""
+        destination = group.destination
+        firing = [record for record in group.firing if self._may_be_told(destination.channel, record.alert)]
+        if not firing:
+            return None
+        due = min(record.received_at for record in firing) + destination.route.group_wait
+        if due > self._now:
+            self._look_at(due)
+            return None
+        return self._message(name, destination.channel, destination.key, destination.labels, firing, None)
+
+    def _next(self, name: str, told: Told, group: _Group | None) -> _Candidate | None:
+        channel = told.channel
+        manner = self._scene.manners.get(channel, Manner())
+        ended = [fingerprint for fingerprint in told.firing if not self._fires(fingerprint)]
+        if ended and not manner.resolved:
+            told = self._without(name, told, ended)
+            ended = []
+        tellable = [one for one in ended if self._ending_may_be_told(channel, one)]
+        firing = [r for r in group.firing if self._may_be_told(channel, r.alert)] if group else []
+        new = any(record.fingerprint not in told.firing for record in firing)
+        # A clock that was set back must not keep anybody waiting.
+        last = min(told.at, self._now)
+        route = group.destination.route if group else Route()
+        again = last + route.group_interval
+        if new or tellable:
+            if again > self._now:
+                self._look_at(again)
+                return None
+            return self._message(name, channel, told.key, told.labels, firing, told, tellable)
+        if not told.firing:
+            # All of it has ended and was told: remembered as long as it keeps the group from flapping.
+            if again <= self._now:
+                self._told[name] = None
+            else:
+                self._look_at(again)
+            return None
+        return self._reminder(name, told, group, firing, manner, last)
+
+    def _reminder(
+        self,
+        name: str,
+        told: Told,
+        group: _Group | None,
+        firing: list[Record],
+        manner: Manner,
+        last: float,
+    ) -> _Candidate | None:
+        if manner.acknowledges and not told.acknowledged and self._all_silenced(told):
+            return self._message(name, told.channel, told.key, told.labels, [], told, acknowledged=True)
+        if group is None or not firing:
+            return None
+        due = last + group.destination.route.repeat_interval
+        if due > self._now:
+            self._look_at(due)
+            return None
+        if name in self._scene.unsent:  # it has not even got the last one: it would get two at once
+            return None
+        return self._message(name, told.channel, told.key, told.labels, firing, told, reminder=True)
+
+    def _message(
+        self,
+        name: str,
+        channel: str,
+        key: str,
+        labels: Mapping[str, str],
+        firing: Iterable[Record],
+        told: Told | None,
+        ended: Collection[str] = (),
+        *,
+        reminder: bool = False,
+        acknowledged: bool = False,
+    ) -> _Candidate:
+        now_firing = {record.fingerprint: record.alert.starts_at for record in firing}
+        before = {} if told is None else dict(told.firing)
+        left = {fingerprint: at for fingerprint, at in before.items() if fingerprint not in ended}
+        message = GroupMessage(
+            key=key,
+            labels=labels,
+            firing=tuple(self._alerts(now_firing)),
+            resolved=tuple(self._alerts(ended)),
+            others=sum(fingerprint not in now_firing for fingerprint in left),
+            reminder=reminder,
+            acknowledged=acknowledged,
+        )
+        after = Told(
+            key=key,
+            channel=channel,
+            labels=labels,
+            firing=left | now_firing,
+            at=self._now,
+            number=1 if told is None else told.number + 1,
+            acknowledged=acknowledged,
+        )
+        return _Candidate(name, channel, message, after)
+
+    def _without(self, name: str, told: Told, ended: Collection[str]) -> Told:
+        """A channel that wants no ends: they are taken as told."""
+        firing = {one: at for one, at in told.firing.items() if one not in ended}
+        found = Told(told.key, told.channel, told.labels, firing, told.at, told.number, told.acknowledged)
+        self._told[name] = found
+        return found
+
+    def _alerts(self, fingerprints: Iterable[str]) -> Iterator[Alert]:
+        for fingerprint in fingerprints:
+            if fingerprint in self._scene.records:
+                yield self._scene.records[fingerprint].alert
+
+    def _fires(self, fingerprint: str) -> bool:
+        record = self._scene.records.get(fingerprint)
+        return record is not None and record.firing(self._now)
+
+    def _all_silenced(self, told: Told) -> bool:
+        return all(
+            any(one.kind == "silence" for one in self._suppressions.get(fingerprint, ()))
+            for fingerprint in told.firing
+        )
+
+    # --- the channel's own wishes ---
+
+    def _may_be_told(self, channel: str, alert: Alert) -> bool:
+        quiet = self._quiet.get(channel)
+        return quiet is None or alert.severity in quiet.except_
+
+    def _ending_may_be_told(self, channel: str, fingerprint: str) -> bool:
+        record = self._scene.records.get(fingerprint)
+        return record is None or self._may_be_told(channel, record.alert)
+
+    def _limit(self, channel: str) -> RateLimit | None:
+        return self._scene.manners.get(channel, Manner()).limit
+
+    def _recent(self, channel: str) -> tuple[float, ...]:
+        limit = self._limit(channel)
+        if limit is None:
+            return ()
+        since = self._now - limit.per
+        return tuple(at for at in self._scene.spent.get(channel, ()) if since < at <= self._now)
+
+    def _within_limit(self, channel: str, candidates: list[_Candidate]) -> list[Notification]:
+        """A message for each group while the channel's limit allows; the rest together, in the last one."""
+        candidates.sort(key=lambda candidate: candidate.urgency)
+        limit = self._limit(channel)
+        bundles = [[candidate] for candidate in candidates]
+        if limit is not None:
+            recent = self._recent(channel)
+            free = limit.messages - len(recent)
+            if free <= 0:
+                self._look_at(recent[0] + limit.per)
+                return []
+            bundles = [*bundles[: free - 1], *_together(candidates[free - 1 :])]
+        for candidate in candidates:
+            self._told[candidate.name] = candidate.told
+            self._look_at(self._after(candidate))
+        return [_notification(channel, bundle, self._now) for bundle in bundles]
+
+    def _after(self, candidate: _Candidate) -> float:
+        group = self._groups.get(candidate.name)
+        route = group.destination.route if group else Route()
+        return self._now + (route.repeat_interval if candidate.told.firing else route.group_interval)
+
+    # --- what need not be remembered ---
+
+    def _forgotten(self) -> Iterator[str]:
+        after = {**self._scene.told, **self._told}
+        referred = {one for told in after.values() if told is not None for one in told.firing}
+        for fingerprint, record in self._scene.records.items():
+            ends_at = record.alert.ends_at
+            if ends_at is None or record.firing(self._now) or fingerprint in referred:
+                continue
+            if ends_at + RETENTION <= self._now:
+                yield fingerprint
+            else:
+                self._look_at(ends_at + RETENTION)
+
+
+def _together(candidates: list[_Candidate]) -> list[list[_Candidate]]:
+    return [candidates] if candidates else []
+
+
+def _notification(channel: str, bundle: list[_Candidate], now: float) -> Notification:
+    said = "\n".join(f"{one.name}\n{one.told.number}" for one in bundle)
+    digest = hashlib.sha256(f"{said}\n{now!r}".encode("utf-8", "replace")).hexdigest()
+    return Notification(id=digest[:32], channel=channel, groups=tuple(one.message for one in bundle), at=now)
