@@ -25,6 +25,16 @@ DEFAULT_ALERTS = (
 )  # fmt: skip
 """What is watched without a word in the handbook. The rules are monitoring's; a test keeps the two in step."""
 
+HOST_ALERTS = (
+    "ProxyDown",
+    "HostHighCpuUsage",
+    "HostHighMemoryUsage",
+    "DiskFull",
+    "DiskFullSoon",
+    "HostMetricsMissing",
+)
+"""Those of them that are about machines: no service and no environment has them."""
+
 Severity = Literal["critical", "warning", "info"]
 
 _ALERT = r"[A-Za-z_][A-Za-z0-9_]{0,127}"

@@ -75,8 +75,8 @@ times and ends at the last; a time that is jumped over is the moment of the jump
 
 """,
     "alerts": """\
-In a condition, named metrics stand for the series that are recorded of them (`error_rate` for `opsbook:error_rate`), and
-`1%` and `500ms` are numbers; all else is PromQL. Every other file of `monitoring/` that has `groups:` is read as a
+In a condition, named metrics stand for the series that are recorded of them (`error_rate` for `opsbook:error_rate`),
+and `1%` and `500ms` are numbers; all else is PromQL. Every other file of `monitoring/` that has `groups:` is read as a
 Prometheus rule file, unchanged. An alert with the name of a default one replaces it.
 
 """,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from opsbook.book.alerts import ALERTS, DEFAULT_ALERTS, Action
+from opsbook.book.alerts import ALERTS, DEFAULT_ALERTS, HOST_ALERTS, Action
 from opsbook.book.checklist import CHECKLIST
 from opsbook.book.dependencies import find_cycle
 from opsbook.book.document import Document, Loc
@@ -202,6 +202,9 @@ def _alerts(draft: Draft) -> Iterator[Problem]:
         loc = ("overrides", name)
         yield from _known(document, loc, "default alert", name, DEFAULT_ALERTS)
         yield from _scope(draft, document, loc, override.environments, override.services)
+        for key in ("services", "environments"):
+            if name in HOST_ALERTS and getattr(override, key) is not None:
+                yield document.problem((*loc, key), f"{name} is about machines", f"remove {key}")
         yield from _runbook(draft, document, loc, override.runbook)
         yield from _actions(draft, document, loc, override.actions or ())
     for index, name in enumerate(draft.alerts.disable):

@@ -44,7 +44,7 @@ def read(content: bytes) -> yaml.Node | None:
         for event in yaml.parse(text, Loader=_Loader):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > _DEEPEST:
-                raise Fault(event.start_mark.line + 1, f"expected at most {_DEEPEST} levels of nesting")
+                raise Fault(_line(event), f"expected at most {_DEEPEST} levels of nesting")
         loader = _Loader(text)
         try:
             return loader.get_node() if loader.check_node() else None
@@ -57,6 +57,10 @@ def read(content: bytes) -> yaml.Node | None:
         ) from error
     except (yaml.YAMLError, ValueError) as error:
         raise Fault(0, f"cannot be read as YAML: {error}") from error
+
+
+def _line(event: yaml.Event) -> int:
+    return int(event.start_mark.line) + 1 if event.start_mark else 0
 
 
 def line_of(node: yaml.Node) -> int:
@@ -114,6 +118,18 @@ class Fields:
             if value is not None:
                 found[key] = value
         return found
+
+    def scalars(self, name: str) -> list[str]:
+        """A list of texts."""
+        node = self.node(name)
+        if node is None or _is_null(node):
+            return []
+        if not isinstance(node, yaml.SequenceNode) or not all(
+            isinstance(v, yaml.ScalarNode) for v in node.value
+        ):
+            self.problem("expected a list of texts", node)
+            return []
+        return [str(item.value) for item in node.value]
 
     def items(self, name: str) -> list[Fields]:
         """A list of mappings."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from opsbook.errors import OpsbookError
 from opsbook.terminal import Session, Style, count
 from opsbook.terminal.commands import Command
 
@@ -33,8 +34,14 @@ def check(session: Session, *, strict: bool, as_json: bool) -> int:
     Exit codes: 0 it can be used, 2 it has errors (or, with --strict, warnings).
     """
     from opsbook.book import FolderFiles, load_or_problems
+    from opsbook.book.alerts import AlertsFile
+    from opsbook.book.problems import in_order
 
     book, problems = load_or_problems(FolderFiles(session.book), today=date.today())  # noqa: DTZ011 - the reader's day
+    if book is not None and (book.rule_files or book.alerts != AlertsFile()):
+        from opsbook.monitoring.rules.checking import rule_problems
+
+        problems = in_order([*problems, *rule_problems(book, _stored(session))])
     errors = [problem for problem in problems if problem.severity == "error"]
     warnings = [problem for problem in problems if problem.severity == "warning"]
     wrong = bool(errors) or (strict and bool(warnings))
@@ -54,6 +61,14 @@ def check(session: Session, *, strict: bool, as_json: bool) -> int:
         terminal.data(*_lines(warnings, "warning", "warning", terminal.style))
         terminal.message(_summary(book, errors, warnings, terminal.message_style))
     return WRONG if wrong else 0
+
+
+def _stored(session: Session) -> frozenset[str] | None:
+    """The metrics that a running server has measured; None when there is none to ask, or it does not say."""
+    try:
+        return frozenset(session.api.get("/prometheus/api/v1/label/__name__/values")["data"])
+    except (OpsbookError, KeyError, TypeError):
+        return None
 
 
 def _lines(problems: Sequence[Problem], state: str, word: str, style: Style) -> list[str]:
