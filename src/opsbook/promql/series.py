@@ -107,6 +107,7 @@ class Window:
     timestamps: Integers  # milliseconds, ascending
     values: Floats
     scraped: Flags  # per sample: the target answered
+    natives: Any = None  # native histograms by cell, if there are any: None or an array of objects
 
 
 @dataclass(frozen=True, slots=True)
