@@ -12,6 +12,7 @@ from opsbook.world.telemetry.named import named_metric
 from opsbook.world.telemetry.recording import TargetStatus, Warn
 from opsbook.world.telemetry.request_counts import request_counts
 from opsbook.world.telemetry.scraper import Scraper
+from opsbook.world.telemetry.storage import Storage
 from opsbook.world.telemetry.store import HotStore
 from opsbook.world.telemetry.stretch import Stretch
 from opsbook.world.words import Clock, Limits, RequestCounts, Sample, Target
@@ -47,6 +48,7 @@ class EmbeddedTelemetry:
         warn: Warn = lambda _target, _sentence: None,
     ) -> None:
         self.store = store or HotStore()
+        self.storage = Storage(self.store)
         self._scraper = Scraper(
             self.store,
             clock,
@@ -68,6 +70,14 @@ class EmbeddedTelemetry:
     def interval(self, seconds: float) -> None:
         """How often to scrape, kept between 1 and 15; 5 until said otherwise."""
         self._scraper.interval(seconds)
+
+    def on_scraped(self, callback: Callable[[int], None]) -> None:
+        """Call `callback` with the time (milliseconds) of every round of scrapes once all of it is stored.
+
+        It is called in the scraping thread, so it should only wake somebody. A target that hangs does not hold a round
+        up: the callback comes when its neighbours are done, half a second after the round began at the latest.
+        """
+        self._scraper.on_scraped(callback)
 
     def named(self, metric: str, matchers: Mapping[str, str], *, window: float = 60.0) -> Sample | None:
         """A named metric over the last `window` seconds; see `Telemetry.named` and the table `NAMED`."""

@@ -17,6 +17,7 @@ from opsbook.world.telemetry.host_usage import host_usage
 from opsbook.world.telemetry.process_meter import ProcessMeter
 from opsbook.world.telemetry.process_usage import group_usage
 from opsbook.world.telemetry.recording import Recording, TargetStatus, Totals, Warn, labels_of
+from opsbook.world.telemetry.rounds import Rounds
 from opsbook.world.telemetry.store import HotStore
 from opsbook.world.telemetry.timeline import Timeline
 from opsbook.world.words import Clock, Limits, Target
@@ -75,6 +76,7 @@ class Scraper:
         self._wanted: dict[LabelKey, _Watched] | None = None
         self._stopping = False
         self._thread: threading.Thread | None = None
+        self._rounds = Rounds(clock)
         self._watched: dict[
             LabelKey, _Watched
         ] = {}  # replaced, never changed: `status` reads it from anywhere
@@ -113,6 +115,10 @@ class Scraper:
         with self._lock:
             self._interval = min(LONGEST, max(SHORTEST, seconds))
         self._ring()
+
+    def on_scraped(self, callback: Callable[[int], None]) -> None:
+        """Call `callback` after every round; see `EmbeddedTelemetry.on_scraped`."""
+        self._rounds.callbacks = (*self._rounds.callbacks, callback)
 
     def status(self) -> tuple[TargetStatus, ...]:
         """How the scrapes of every target go."""
@@ -170,8 +176,10 @@ class Scraper:
                 # After a pause of the machine nothing is made up for.
                 self._due = max(self._due + interval, now + interval / 2)
                 self._store.expire(self.timeline.now())
+                self._rounds.begin(self.timeline.now())
                 self._begin(self._watched.values())
             self._give_up_overdue()
+            self._rounds.look(watched.busy for watched in self._watched.values())
             self._wait()
 
     def _exchange(self, wanted: dict[LabelKey, _Watched]) -> list[_Watched]:
@@ -244,7 +252,7 @@ class Scraper:
     def _wait(self) -> None:
         """Until the next scrape or timeout, and take what comes meanwhile."""
         ends = [watched.began + self._timeout for watched in self._watched.values() if watched.busy]
-        pause = min([self._due, *ends]) - self._clock.monotonic()
+        pause = min([self._due, *self._rounds.ends(), *ends]) - self._clock.monotonic()
         for key, _ in self._selector.select(max(0.0, pause)):
             if key.fileobj is self._bell:
                 with suppress(BlockingIOError):

@@ -1,0 +1,43 @@
+"""When a round of scrapes is over, so that rules can run at once on what it brought."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from opsbook.world.words import Clock
+
+PATIENCE = 0.5  # seconds after which a round is over although somebody has not answered yet
+
+
+class Rounds:
+    """Calls `callbacks` once after each round. Used by the scraping thread; `callbacks` may be replaced by any.
+
+    Args:
+        clock: its monotonic one.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.callbacks: tuple[Callable[[int], None], ...] = ()
+        self._clock = clock
+        self._at: int | None = None  # of the round under way
+        self._until = 0.0
+
+    def begin(self, at: int) -> None:
+        """A round begins. One that is still under way is over with that."""
+        self._over()
+        self._at, self._until = at, self._clock.monotonic() + PATIENCE
+
+    def ends(self) -> tuple[float, ...]:
+        """When to look at the latest, on the monotonic clock; nothing when no round is under way."""
+        return (self._until,) if self._at is not None else ()
+
+    def look(self, busy: Iterable[bool]) -> None:
+        """End the round when nobody is busy, or time is up."""
+        if self._at is not None and (self._clock.monotonic() >= self._until or not any(busy)):
+            self._over()
+
+    def _over(self) -> None:
+        if self._at is not None:
+            at, self._at = self._at, None
+            for callback in self.callbacks:
+                callback(at)
