@@ -14,9 +14,19 @@ from opsbook.promql.native import Histogram, histogram_of_buckets
 from opsbook.promql.series import ABSENT, NAME, STALE, LabelKey
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w|y)")
-_UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000, "y": 31_536_000_000}
+_UNITS = {
+    "ms": 1,
+    "s": 1000,
+    "m": 60_000,
+    "h": 3_600_000,
+    "d": 86_400_000,
+    "w": 604_800_000,
+    "y": 31_536_000_000,
+}
 _SERIES = re.compile(r"\s*([a-zA-Z_:][\w:]*)?\s*(\{(?:[^\"'`{}]|\"(?:\\.|[^\"])*\"|'(?:\\.|[^'])*')*\})?\s*")
-_LABEL = re.compile(r"\s*(\"(?:\\.|[^\"])*\"|[a-zA-Z_][\w]*)\s*(?:=\s*(\"(?:\\.|[^\"])*\"|'(?:\\.|[^'])*'))?\s*,?")
+_LABEL = re.compile(
+    r"\s*(\"(?:\\.|[^\"])*\"|[a-zA-Z_][\w]*)\s*(?:=\s*(\"(?:\\.|[^\"])*\"|'(?:\\.|[^'])*'))?\s*,?"
+)
 _VALUE = re.compile(r"(\{\{.*?\}\}(?:[+-]\{\{.*?\}\})?x?\d*|\S+)")
 _COMMAND = re.compile(r"(eval|load|clear)(_\w+)?\b")
 _INSTANT = re.compile(r"eval(_fail|_warn|_ordered|_info)?\s+instant\s+(?:at\s+(\S+)\s+)?(.*)")
@@ -160,7 +170,10 @@ def values_of(text: str) -> list[Any]:
             assert match is not None, item
             first, sign, second, times = match.groups()
             grows = float(second) * (-1 if sign == "-" else 1) if second else 0.0
-            found += [float(first) + grows * index if index else float(first) for index in range(int(times or 0) + 1)]
+            found += [
+                float(first) + grows * index if index else float(first)
+                for index in range(int(times or 0) + 1)
+            ]
     return found
 
 
@@ -189,13 +202,19 @@ def _load(samples: Samples, step: int, block: list[str], *, with_nhcb: bool) -> 
             samples.add(labels, cells)
 
 
-def _custom(loaded: list[tuple[dict[str, str], dict[int, Any]]]) -> list[tuple[dict[str, str], dict[int, Any]]]:
+def _custom(
+    loaded: list[tuple[dict[str, str], dict[int, Any]]],
+) -> list[tuple[dict[str, str], dict[int, Any]]]:
     """Native histograms with custom buckets of the classic ones."""
     buckets: dict[LabelKey, dict[int, dict[float, float]]] = {}
     extra: dict[LabelKey, dict[int, dict[str, float]]] = {}
     for labels, cells in loaded:
         name, suffix = next(
-            ((labels[NAME][: -len(end)], end) for end in ("_bucket", "_sum", "_count") if labels[NAME].endswith(end)),
+            (
+                (labels[NAME][: -len(end)], end)
+                for end in ("_bucket", "_sum", "_count")
+                if labels[NAME].endswith(end)
+            ),
             ("", ""),
         )
         if not suffix:

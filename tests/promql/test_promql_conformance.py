@@ -32,7 +32,9 @@ def near(expected: float, actual: float) -> bool:
     if math.isinf(expected) or math.isinf(actual):
         return False
     scale = abs(expected) + abs(actual)
-    return abs(expected - actual) < EPSILON * (scale if scale > 2.3e-308 and expected and actual else 2.3e-308)
+    return abs(expected - actual) < EPSILON * (
+        scale if scale > 2.3e-308 and expected and actual else 2.3e-308
+    )
 
 
 def rows_of(result: Result) -> dict[frozenset[tuple[str, str]], dict[int, float]]:
@@ -138,7 +140,9 @@ def test_a_script_of_prometheus(script: Path, record_property: pytest.RecordProp
             failed.append(f"{script.name}:{case.line}: {case.query}\n      {what}")
         else:
             passed += 1
-    print(f"{script.name}: {passed} passed, {len(skipped)} skipped (native histograms as values), {len(failed)} failed")
+    print(
+        f"{script.name}: {passed} passed, {len(skipped)} skipped (native histograms as values), {len(failed)} failed"
+    )
     for each in skipped:
         print(f"  skipped {each}")
     record_property("passed", passed)

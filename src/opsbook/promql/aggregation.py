@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 
 from opsbook.errors import Invalid
 from opsbook.promql.annotations import Annotations
 from opsbook.promql.expression import Aggregation
+from opsbook.promql.native_operators import added
 from opsbook.promql.over_time import quantile_of
 from opsbook.promql.quoting import BROKEN
 from opsbook.promql.series import NAME, Flags, Floats, Integers, Labels
 from opsbook.promql.summation import means, sums, suspicious
 from opsbook.promql.vectors import Vectors, empty, merged
 
+Cells = TypeVar("Cells", Floats, Flags)
 CHOOSING = frozenset({"topk", "bottomk", "limitk", "limit_ratio"})
 
 
@@ -41,12 +44,12 @@ class Groups:
         """The rows of each group."""
         return np.split(self.order, self.starts[1:])
 
-    def reduce(self, function: np.ufunc, cells: Floats) -> Floats:
+    def reduce(self, function: np.ufunc, cells: Cells) -> Cells:
         """`function` over the rows of each group."""
         if len(self.labels) == 1:
-            result: Floats = function.reduce(cells, axis=0, keepdims=True)
-            return result
-        result = function.reduceat(cells[self.order], self.starts, axis=0)
+            result: Cells = function.reduce(cells, axis=0, keepdims=True)
+        else:
+            result = function.reduceat(cells[self.order], self.starts, axis=0)
         return result
 
 
@@ -114,9 +117,25 @@ def aggregate(
         assert isinstance(parameter, np.ndarray)
         values = _quantiles(vectors.values, present, groups, parameter)
     else:
+        if node.operator in ("count", "group"):
+            present = vectors.present
         values = _SIMPLE[node.operator](vectors.values, present, groups)
     there = groups.reduce(np.logical_or, present)
-    return Vectors(groups.labels, values, there, nameless).inhabited()
+    result = Vectors(groups.labels, values, there, nameless)
+    if vectors.natives is not None and node.operator in ("sum", "avg"):
+        _add_natives(result, vectors, groups, notes, mean=node.operator == "avg")
+    return result.inhabited()
+
+
+def _add_natives(
+    result: Vectors, vectors: Vectors, groups: Groups, notes: Annotations, *, mean: bool
+) -> None:
+    members = [rows.tolist() for rows in groups.members()]
+    natives = np.full(result.values.shape, None)
+    for (group, step), native in added(vectors, members, notes, mean=mean).items():
+        natives[group, step] = native
+        result.present[group, step] = native is not None
+    result.natives = natives
 
 
 _WITH_NATIVES = frozenset({"sum", "avg", "count", "group", "count_values", "limitk", "limit_ratio"})

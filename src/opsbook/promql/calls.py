@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from opsbook.errors import Invalid
-from opsbook.promql import classic_histograms, labelling
+from opsbook.promql import classic_histograms, labelling, native_ranges
 from opsbook.promql.annotations import Annotations, number
 from opsbook.promql.calendar import CALENDAR
-from opsbook.promql.expression import Binary, Call, Node, Select
+from opsbook.promql.expression import Binary, Call, Node, Select, Subquery
 from opsbook.promql.functions import (
     KEEPING_NAME,
     OF_NUMBERS,
@@ -25,10 +25,11 @@ from opsbook.promql.functions import (
     rounded,
     scalar,
 )
+from opsbook.promql.native_functions import answers, simple, without_mixed
 from opsbook.promql.operators import ARITHMETIC, COMPARISONS
 from opsbook.promql.series import Flags, Floats, Labels
 from opsbook.promql.vectors import Vectors, empty, merged
-from opsbook.promql.windows import Block, Ranges, Windows
+from opsbook.promql.windows import Block, Ranges, Windows, computed
 
 if TYPE_CHECKING:
     from opsbook.promql.evaluation import Evaluated, Evaluation
@@ -98,9 +99,7 @@ def of_range(
     """A function of a range vector, window by window."""
     ranges = at.ranges(argument)
     if any(block.natives is not None for block in ranges.blocks):
-        from opsbook.promql.native_ranges import apply
-
-        return at.spread(apply(name, function, ranges, at.notes))
+        return at.spread(native_ranges.apply(name, function, ranges, at.notes))
     return at.spread(windowed(ranges, function, keep_name=name in KEEPING_NAME))
 
 
@@ -112,16 +111,13 @@ def windowed(
     nameless = ranges.nameless if keep_name else np.ones(len(ranges.series), np.bool_)
     if not ranges.blocks:
         return empty(steps)
-    shape = (len(ranges.series), steps)
-    if len(ranges.blocks) == 1 and ranges.blocks[0].rows.size == len(ranges.series):
-        values, there = function(ranges.blocks[0], Windows(ranges.blocks[0], ranges))
-        order = np.argsort(ranges.blocks[0].rows)
-        return Vectors(ranges.series, values[order], np.broadcast_to(there, shape), nameless).inhabited()
-    result, present = np.empty(shape), np.zeros(shape, np.bool_)
-    for block in ranges.blocks:
-        values, there = function(block, Windows(block, ranges))
-        result[block.rows], present[block.rows] = values, there
-    return Vectors(ranges.series, result, present, nameless).inhabited()
+    block = ranges.blocks[0]
+    if len(ranges.blocks) == 1 and block.rows.size == len(ranges.series):
+        values, there = function(block, Windows(block, ranges))  # its rows are all, in order
+        present = np.broadcast_to(there, values.shape)
+    else:
+        values, present = computed(ranges, function)
+    return Vectors(ranges.series, values, present, nameless).inhabited()
 
 
 def _numbers(at: Evaluation, node: Call, function: Callable[[Floats], Floats]) -> Vectors:
@@ -155,20 +151,17 @@ def _with_parameters(at: Evaluation, node: Call) -> Vectors:
         )
     if node.function == "predict_linear":
         # From the step, not from where the window ends.
-        parameters[0] = parameters[0] + (at.times - ranges.ends) / 1000
+        parameters[0] = parameters[0] + np.subtract(at.times, ranges.ends) / 1000
 
     def of_block(block: Block, windows: Windows) -> tuple[Floats, Flags]:
         return function(block, windows, *parameters)
 
     if any(block.natives is not None for block in ranges.blocks):
-        from opsbook.promql.native_ranges import apply
-
-        return apply(node.function, of_block, ranges, at.notes)
+        return native_ranges.apply(node.function, of_block, ranges, at.notes)
     return windowed(ranges, of_block)
 
 
 def _is_range(node: Node) -> bool:
-    from opsbook.promql.expression import Subquery
 
     return isinstance(node, Subquery) or (isinstance(node, Select) and node.range is not None)
 
@@ -229,34 +222,14 @@ def _label_join(at: Evaluation, node: Call) -> Vectors:
 
 def _histogram_quantile(at: Evaluation, node: Call) -> Vectors:
     quantile = at.scalar(node.arguments[0])
-    return _quantiles(at, at.vector(node.arguments[1]), [(quantile, None)])
+    return _quantiles(at, at.vector(node.arguments[1]), [(quantile, None, "")])
 
 
 def _histogram_quantiles(at: Evaluation, node: Call) -> Vectors:
     label = at.text(node.arguments[1])
-    wanted = [(at.scalar(argument), label) for argument in node.arguments[2:]]
+    quantiles = [at.scalar(argument) for argument in node.arguments[2:]]
+    wanted = [(quantile, label, _as_label(float(quantile[0]))) for quantile in quantiles]
     return _quantiles(at, at.vector(node.arguments[0]), wanted)
-
-
-def _quantiles(at: Evaluation, vectors: Vectors, wanted: list[tuple[Floats, str | None]]) -> Vectors:
-    for quantile, _ in wanted:
-        for value in np.unique(quantile):
-            at.notes.quantile(float(value))
-    series: list[Labels] = []
-    rows: list[Floats] = []
-    there: list[Flags] = []
-    nameless: list[bool] = []
-    found, vectors = _histograms(at, vectors)
-    for histogram in found:
-        for quantile, label in wanted:
-            labels = histogram.labels
-            if label is not None:
-                labels = {**labels, label: _as_label(float(quantile[0]))}
-            series.append(labels)
-            rows.append(classic_histograms.quantiles(histogram, quantile, at.notes))
-            there.append(histogram.present.any(axis=0))
-            nameless.append(True)
-    return _native_results(at, vectors, series, rows, there, "quantile", wanted)
 
 
 def _as_label(quantile: float) -> str:
@@ -265,51 +238,51 @@ def _as_label(quantile: float) -> str:
     return text + ".0" if text.lstrip("-").isdecimal() else text
 
 
-def _histograms(at: Evaluation, vectors: Vectors) -> tuple[list[classic_histograms.Histogram], Vectors]:
-    if vectors.natives is None:
-        return classic_histograms.histograms(vectors, at.notes), vectors
-    from opsbook.promql.native_functions import without_mixed
-
-    vectors = without_mixed(vectors, at.notes)
-    return classic_histograms.histograms(vectors, at.notes), vectors
-
-
-def _native_results(
-    at: Evaluation,
-    vectors: Vectors,
-    series: list[Labels],
-    rows: list[Floats],
-    there: list[Flags],
-    what: str,
-    wanted: list[tuple[Floats, str | None]],
-) -> Vectors:
+def _quantiles(at: Evaluation, vectors: Vectors, wanted: Sequence[tuple[Floats, str | None, str]]) -> Vectors:
+    for quantile, _, _ in wanted:
+        for value in np.unique(quantile):
+            at.notes.quantile(float(value))
     if vectors.natives is not None:
-        from opsbook.promql.native_functions import answers
+        vectors = without_mixed(vectors, at.notes)
+    found: list[tuple[Labels, Floats, Flags]] = []
+    for histogram in classic_histograms.histograms(vectors, at.notes):
+        for quantile, label, text in wanted:
+            labels = histogram.labels if label is None else {**histogram.labels, label: text}
+            values = classic_histograms.quantiles(histogram, quantile, at.notes)
+            found.append((labels, values, _anywhere(histogram)))
+    return _histogram_results(at, [*found, *answers(vectors, "quantile", wanted)])
 
-        for labels, values, present in answers(vectors, what, wanted, at.notes):
-            series.append(labels)
-            rows.append(values)
-            there.append(present)
-    if not series:
+
+def _anywhere(histogram: classic_histograms.Histogram) -> Flags:
+    there: Flags = np.logical_or.reduce(histogram.present, axis=0)
+    return there
+
+
+def _histogram_results(at: Evaluation, found: list[tuple[Labels, Floats, Flags]]) -> Vectors:
+    if not found:
         return empty(at.steps)
+    series, values, present = zip(*found, strict=True)
     marks = np.ones(len(series), np.bool_)
-    return merged(Vectors(series, np.array(rows), np.array(there), marks)).inhabited()
+    return merged(Vectors(list(series), np.array(values), np.array(present), marks)).inhabited()
 
 
 def _histogram_fraction(at: Evaluation, node: Call) -> Vectors:
     lower, upper = at.scalar(node.arguments[0]), at.scalar(node.arguments[1])
-    found, vectors = _histograms(at, at.vector(node.arguments[2]))
-    series = [histogram.labels for histogram in found]
-    rows = [classic_histograms.fractions(histogram, lower, upper) for histogram in found]
-    there = [histogram.present.any(axis=0) for histogram in found]
-    return _native_results(at, vectors, series, rows, there, "fraction", [(lower, None), (upper, None)])
+    vectors = at.vector(node.arguments[2])
+    if vectors.natives is not None:
+        vectors = without_mixed(vectors, at.notes)
+    found = [
+        (histogram.labels, classic_histograms.fractions(histogram, lower, upper), _anywhere(histogram))
+        for histogram in classic_histograms.histograms(vectors, at.notes)
+    ]
+    bounds = [(lower, None, ""), (upper, None, "")]
+    return _histogram_results(at, [*found, *answers(vectors, "fraction", bounds)])
 
 
 def _of_native(at: Evaluation, node: Call) -> Vectors:
     vectors = at.vector(node.arguments[0])
     if vectors.natives is None:
         return empty(at.steps)
-    from opsbook.promql.native_functions import simple
 
     return simple(node.function, vectors)
 

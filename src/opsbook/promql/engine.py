@@ -65,7 +65,7 @@ class Engine:
         with np.errstate(all="ignore"):
             if expression.kind == "matrix":
                 return notes.result(_samples(evaluation.ranges(expression.root)))
-            return notes.result(_instant(evaluation.evaluate(expression.root), at_ms))
+            return notes.result(_instant(evaluation.evaluate(expression.root), at_ms, notes))
 
     def range(self, query: str | Expression, start_ms: int, end_ms: int, step_ms: int) -> Result:
         """The answer at every step from `start_ms` to `end_ms`; its value is a Matrix.
@@ -89,7 +89,7 @@ class Engine:
         notes = Annotations()
         with np.errstate(all="ignore"):
             value = self._evaluation(question, times, notes).evaluate(expression.root)
-            return notes.result(_matrix(value, times))
+            return notes.result(_matrix(value, times, notes))
 
     def _evaluation(self, question: Question, times: Integers, notes: Annotations) -> Evaluation:
         deadline = self._monotonic() + self._timeout
@@ -97,27 +97,35 @@ class Engine:
         return Evaluation(question, times, Reader(self._storage, budget), budget, notes)
 
 
-def _instant(value: Evaluated, at: int) -> Value:
+def _instant(value: Evaluated, at: int, notes: Annotations) -> Value:
     if isinstance(value, str):
         return Text(value, at)
     if not isinstance(value, Vectors):
         return Scalar(float(value[0]), at)
-    vectors = named(value)
+    vectors = _numbers(named(value), notes)
     if not vectors.present.all():
         vectors = vectors.rows(vectors.present[:, 0])
     times = np.full(len(vectors), at)
     return Vector(tuple(vectors.series), _column(vectors), times)
 
 
+def _numbers(vectors: Vectors, notes: Annotations) -> Vectors:
+    """Without native histograms: they may be asked about, but are no answer yet."""
+    if vectors.natives is None or not vectors.natives.astype(np.bool_).any():
+        return vectors
+    notes.warn("native histograms are left out: ask for a number of them, e.g. histogram_count(...)")
+    return Vectors(vectors.series, vectors.values, vectors.floats(), vectors.nameless).inhabited()
+
+
 def _column(vectors: Vectors) -> Floats:
     return np.ascontiguousarray(vectors.values[:, 0])
 
 
-def _matrix(value: Evaluated, times: Integers) -> Matrix:
+def _matrix(value: Evaluated, times: Integers, notes: Annotations) -> Matrix:
     assert not isinstance(value, str)
     if not isinstance(value, Vectors):
         return Matrix(({},), times, value[None, :])
-    vectors = named(value)
+    vectors = _numbers(named(value), notes)
     order = sorted(range(len(vectors)), key=lambda row: by_labels(vectors.series[row]))
     values = np.array(vectors.values[order], dtype=np.float64)
     present: Flags = vectors.present[order]
@@ -140,4 +148,3 @@ def _samples(ranges: Ranges) -> Samples:
                 found.append((labels, (times, block.values[index, low:high])))
     found.sort(key=lambda each: by_labels(each[0]))
     return Samples(tuple(labels for labels, _ in found), tuple(row for _, row in found))
-

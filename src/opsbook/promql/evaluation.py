@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from opsbook.errors import Failed
-from opsbook.promql import calls, classic_histograms
+from opsbook.promql import calls
 from opsbook.promql.aggregation import aggregate
 from opsbook.promql.annotations import Annotations
 from opsbook.promql.expression import (
@@ -31,8 +31,6 @@ from opsbook.promql.vectors import Vectors
 from opsbook.promql.windows import Ranges, ranges_of
 
 Evaluated: TypeAlias = Floats | str | Vectors  # a scalar has one number for each step
-
-__all__ = ["Evaluated", "Evaluation", "Question", "classic_histograms"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +56,8 @@ class Evaluation:
     def __init__(
         self, question: Question, times: Integers, reader: Reader, budget: Budget, notes: Annotations
     ) -> None:
-        self.question = question
-        self.times = times
+        self.question: Question = question
+        self.times: Integers = times
         self.notes = notes
         self.budget = budget
         self._reader = reader

@@ -111,7 +111,7 @@ def scalar(vectors: Vectors) -> Floats:
 
 def absent(node: Node, present: Flags) -> Vectors:
     """``absent``: 1 at the steps where nothing is, with the labels that the selector fixes."""
-    missing = ~present.any(axis=0, keepdims=True)
+    missing: Flags = ~np.logical_or.reduce(present, axis=0, keepdims=True)
     values = np.ones(missing.shape)
     return Vectors([_fixed(node)], values, missing, np.zeros(1, np.bool_)).inhabited()
 
@@ -137,7 +137,8 @@ def by_value(vectors: Vectors, *, descending: bool) -> Vectors:
     kept = vectors.rows(vectors.floats()[:, 0])
     values = kept.values[:, 0]
     keys = -values if descending else values
-    return kept.rows(np.lexsort((np.where(np.isnan(values), 0.0, keys), np.isnan(values))))
+    order = np.lexsort((np.where(np.isnan(values), 0.0, keys), np.isnan(values)))
+    return kept.rows(order.tolist())
 
 
 def factor(values: Floats, name: str) -> Floats:

@@ -10,6 +10,7 @@ from opsbook.errors import Failed
 from opsbook.promql.annotations import Annotations
 from opsbook.promql.expression import Binary, Matching
 from opsbook.promql.native import Natives
+from opsbook.promql.native_operators import between
 from opsbook.promql.operators import ARITHMETIC, COMPARISONS
 from opsbook.promql.series import NAME, Flags, Floats, Integers, Labels
 from opsbook.promql.vectors import Vectors, concatenated, empty, merged, shown
@@ -93,7 +94,7 @@ class _Pairs:
         rows_of: dict[Key, list[int]] = {}
         for row, labels in enumerate(one.series):
             rows_of.setdefault(key(labels), []).append(row)
-        both = many.present.any(axis=0) & one.present.any(axis=0)
+        both: Flags = np.logical_and(many.present.any(axis=0), one.present.any(axis=0))
         filled_one = matching.fill_left if swapped else matching.fill_right
         filled_many = matching.fill_right if swapped else matching.fill_left
         if filled_one is not None or filled_many is not None:
@@ -114,7 +115,7 @@ class _Pairs:
                 chosen_many.append(row)
                 chosen_one.append(-1)
         if filled_many is not None:
-            for row, labels in enumerate(one.series):
+            for row in range(len(one.series)):
                 chosen_many.append(-1)
                 chosen_one.append(row)
         self.many: Integers = np.array(chosen_many, np.intp)
@@ -206,11 +207,9 @@ def _answer(
     nameless = np.zeros(pairs.many.size, np.bool_)
     matched = present
     if many.natives is not None or one.natives is not None:
-        from opsbook.promql.native_operators import combine_natives
-
-        values, present, natives = combine_natives(
-            node, many, one, pairs.many, pairs.one, present, notes, swapped
-        )
+        many_natives, one_natives = _natives(many, pairs.many), _natives(one, pairs.one)
+        left_natives, right_natives = (one_natives, many_natives) if swapped else (many_natives, one_natives)
+        values, present, natives = between(node, (left, left_natives), (right, right_natives), present, notes)
     elif node.operator in ARITHMETIC:
         values = ARITHMETIC[node.operator](left, right)
     else:
@@ -229,6 +228,13 @@ def _answer(
     series = _labels(node, many, one, pairs)
     result = Vectors(series, values, present, nameless, None, natives, False)
     return _unique(result, matched, node.matching)
+
+
+def _natives(vectors: Vectors, rows: Integers) -> Natives:
+    blank = np.full((rows.size, vectors.values.shape[1]), None)
+    if vectors.natives is not None:
+        blank[rows >= 0] = vectors.natives[rows[rows >= 0]]
+    return blank
 
 
 def _uncovered(vectors: Vectors, others: Vectors, pairs: _Pairs) -> Flags:

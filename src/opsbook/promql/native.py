@@ -192,7 +192,7 @@ class Histogram:
         for side in (result.buckets, result.negative):
             rest = dict(side)
             for index in list(rest):
-                if result._bound(index - 1) < zero_width:
+                if result._bound(index - 1) < zero_width:  # noqa: SLF001 -- one of us
                     zero += rest.pop(index)
             kept.append(rest)
         return replace(result, zero=zero, zero_width=zero_width, buckets=kept[0], negative=kept[1])

@@ -156,8 +156,7 @@ def quantile_of(samples: Floats, counted: Flags, quantiles: Floats) -> Floats:
     mixed = low_value * (1 - weight) + high_value * weight
     # Infinity times no weight would be NaN; Prometheus multiplies as well, so only the exact case is kept.
     result = np.where(np.isnan(quantiles) | (number == 0), np.nan, mixed)
-    result = np.where(quantiles < 0, -np.inf, np.where(quantiles > 1, np.inf, result))
-    return result
+    return np.where(quantiles < 0, -np.inf, np.where(quantiles > 1, np.inf, result))
 
 
 def median_deviation(block: Block, windows: Windows) -> tuple[Floats, Flags]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from opsbook.errors import Failed
 from opsbook.promql.native import Natives
-from opsbook.promql.series import NAME, Flags, Floats, Labels
+from opsbook.promql.series import NAME, Flags, Floats, Integers, Labels
 
 
 @dataclass(slots=True)
@@ -29,14 +29,14 @@ class Vectors:
     values: Floats
     present: Flags
     nameless: Flags
-    times: Floats | None = None
+    times: Integers | None = None
     natives: Natives | None = None
     distinct: bool = field(default=True)  # no two series have the same labels
 
     def __len__(self) -> int:
         return len(self.series)
 
-    def rows(self, chosen: Sequence[int] | Flags) -> Vectors:
+    def rows(self, chosen: Sequence[int] | Flags | Integers) -> Vectors:
         """Only these series."""
         index = np.asarray(chosen)
         if index.dtype == np.bool_:
@@ -65,7 +65,7 @@ class Vectors:
 
     def inhabited(self) -> Vectors:
         """Without the series that have no sample at any step."""
-        kept = self.present.any(axis=1)
+        kept: Flags = np.logical_or.reduce(self.present, axis=1)
         return self if kept.all() else self.rows(kept)
 
 

@@ -95,9 +95,10 @@ def dense(
     for members in patterns.values():
         columns = np.flatnonzero(present[members[0]])
         if columns.size:
-            grid = np.ix_(members, columns)
+            chosen = np.array(members)
+            grid = np.ix_(chosen, columns)
             yield Block(
-                rows[members], times[columns], values[grid], None if natives is None else natives[grid]
+                rows[chosen], times[columns], values[grid], None if natives is None else natives[grid]
             )
 
 
@@ -157,6 +158,17 @@ def _latest_of_each(
     taken = times[index]
     present = has & (taken > ends - lookback) & ~is_stale(picked)
     return picked, present, taken, None if natives is None else np.take_along_axis(natives, index, axis=1)
+
+
+def computed(
+    ranges: Ranges, function: Callable[[Block, Windows], tuple[Floats, Flags]]
+) -> tuple[Floats, Flags]:
+    """What a function of blocks makes of each series at each step, and where it makes anything."""
+    shape = (len(ranges.series), ranges.ends.size)
+    values, present = np.empty(shape), np.zeros(shape, np.bool_)
+    for block in ranges.blocks:
+        values[block.rows], present[block.rows] = function(block, Windows(block, ranges))
+    return values, present
 
 
 def reduced(reduce: np.ufunc, values: Floats, low: Integers, high: Integers) -> Floats:
