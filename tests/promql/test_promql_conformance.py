@@ -113,7 +113,8 @@ def wrong_value(case: Case, result: Result) -> str:
         return f"no series: {value}"
     expected, actual = expected_rows(case), rows_of(result)
     if expected.keys() != actual.keys():
-        return f"series: missing {sorted(map(sorted, expected.keys() - actual.keys()))}, surplus {sorted(map(sorted, actual.keys() - expected.keys()))}"
+        missing, surplus = expected.keys() - actual.keys(), actual.keys() - expected.keys()
+        return f"series: missing {sorted(map(sorted, missing))}, surplus {sorted(map(sorted, surplus))}"
     for labels, points in expected.items():
         if points.keys() != actual[labels].keys() or not all(
             near(number, actual[labels][at]) for at, number in points.items()

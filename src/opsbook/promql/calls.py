@@ -25,6 +25,7 @@ from opsbook.promql.functions import (
     rounded,
     scalar,
 )
+from opsbook.promql.information import enriched
 from opsbook.promql.native_functions import answers, simple, without_mixed
 from opsbook.promql.operators import ARITHMETIC, COMPARISONS
 from opsbook.promql.series import Flags, Floats, Labels
@@ -292,12 +293,6 @@ def _extreme(at: Evaluation, node: Call) -> Floats:
     return np.minimum(first, second) if node.function == "min_of" else np.maximum(first, second)
 
 
-def _info(at: Evaluation, node: Call) -> Vectors:
-    from opsbook.promql.information import enriched
-
-    return enriched(at, node)
-
-
 def _constant(value: Callable[[Evaluation], float]) -> Callable[[Evaluation, Call], Floats]:
     return lambda at, _: np.full(at.steps, value(at))
 
@@ -317,7 +312,7 @@ _OTHERS: dict[str, Callable[[Evaluation, Call], Evaluated]] = {
     "histogram_stddev": _of_native,
     "histogram_stdvar": _of_native,
     "histogram_sum": _of_native,
-    "info": _info,
+    "info": enriched,
     "label_join": _label_join,
     "label_replace": _label_replace,
     "max_of": _extreme,
