@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from opsbook.errors import OpsbookError
+from opsbook.errors import Invalid, OpsbookError
 from opsbook.journal.model import Entry
 from opsbook.monitoring.alerting.model import Record, Silence, Told, record_from, told_from
 from opsbook.monitoring.alerting.silence_documents import silence_from, silence_to_json
@@ -85,16 +85,22 @@ class Ledger:
         )
 
     def write(self, documents: Documents, entries: Iterable[Entry] = ()) -> bool:
-        """Write it, and what could not be written before, in one transaction. False: it could not be, yet."""
+        """Write it, and what could not be written before, in one transaction. False: it could not be, yet.
+
+        Raises:
+            Invalid: it is no JSON.
+        """
         with self._lock:
-            self._documents |= documents
-            self._entries += entries
-            if not self._documents and not self._entries:
+            documents = {**self._documents, **documents}
+            entries = [*self._entries, *entries]
+            if not documents and not entries:
                 return True
             try:
-                self._journal.append_all(self._entries, put=self._documents)
+                self._journal.append_all(entries, put=documents)
+            except Invalid:
+                raise  # it would never be written: nothing of it is kept
             except OpsbookError as error:
-                self.trouble = str(error)
+                self._documents, self._entries, self.trouble = documents, entries, str(error)
                 return False
             self._documents, self._entries, self.trouble = {}, [], ""
             return True

@@ -1,0 +1,1 @@
+"""From a decided notification to a message that was taken: wording, channels, tries."""
