@@ -19,6 +19,9 @@ from opsbook.deployment.room import Deployments
 from opsbook.deployment.site import Site
 from opsbook.journal import Durable, Journal
 from opsbook.monitoring.api import router as monitoring_routes
+from opsbook.monitoring.room import Monitoring
+from opsbook.monitoring.rules.api import router as rules_routes
+from opsbook.promql import Engine
 from opsbook.security.api import router as security_routes
 from opsbook.security.room import Security
 from opsbook.server.book_api import router as book_routes
@@ -95,10 +98,22 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
         log = logging.getLogger("opsbook").warning
         deployments = Deployments(site, stopping, log, book_errors=handbook.errors)
         deployments.start()
+        monitoring = Monitoring(
+            Engine(telemetry.storage),
+            telemetry.storage,
+            journal,
+            book=handbook.current,
+            moment=telemetry.moment,
+            log=log,
+        )
+        at_failure.callback(monitoring.close)
+        telemetry.on_scraped(monitoring.rules.scraped)
+        monitoring.start()
         observing = Observing(site, telemetry, stopping, log, watching=deployments.watching)
         loops = [
             threading.Thread(target=handbook.keep_reading, args=(stopping,), name="handbook", daemon=True),
             threading.Thread(target=observing.run, name="observing", daemon=True),
+            threading.Thread(target=monitoring.keep, args=(stopping,), name="monitoring", daemon=True),
         ]
         for loop in loops:
             loop.start()
@@ -128,6 +143,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             gate_routes(deployments.gatekeeper, site.records, deployments.requests, deployments.view),
             security_routes(security),
             monitoring_routes(logs, telemetry, clock, stopping=stopping.is_set),
+            rules_routes(monitoring.view),
             book_routes(handbook),
         ),
         events=journal,
@@ -137,7 +153,13 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
         install_pages=console.install,
         stop=_stop(deployments, loops, stopping),
         close=_close(
-            synthetic.close, durable.close, runtime.close, telemetry.close, traffic.close, journal.close
+            synthetic.close,
+            durable.close,
+            runtime.close,
+            monitoring.close,
+            telemetry.close,
+            traffic.close,
+            journal.close,
         ),
     )
 
