@@ -53,7 +53,7 @@ class RunningGroup:
 
     group: RuleGroup
     rules: list[AnyRunning]
-    at: float = 0.0  # of the last evaluation
+    at: float | None = None  # of the last evaluation
     seconds: float = 0.0  # how long it took
     missed: int = 0  # evaluations that were due while one was under way
 
@@ -148,7 +148,7 @@ class Evaluator:
             opened.at, opened.seconds, opened.missed = before.at, before.seconds, before.missed
             for old in before.rules:
                 if id(old) not in used:
-                    self.closed(before.group, old, opened.at)
+                    self.closed(before.group, old, opened.at or 0.0)
         return opened
 
     def closed(self, group: RuleGroup, running: AnyRunning, at: float) -> None:

@@ -198,6 +198,8 @@ class Rules:
 
 
 def _is_due(running: RunningGroup, at: float) -> bool:
+    if running.at is None:
+        return True
     if running.group.interval is None:
         return at != running.at
     return at - running.at >= running.group.interval - _EARLY or at < running.at

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from opsbook.monitoring.alerting.model import fingerprint_of
@@ -55,10 +55,17 @@ Active: TypeAlias = Mapping[LabelKey, ActiveAlert]
 
 def to_json(alert: ActiveAlert) -> dict[str, Any]:
     """What is written down."""
-    return asdict(alert) | {
+    return {
         "labels": dict(alert.labels),
         "annotations": dict(alert.annotations),
         "value": number_to_json(alert.value),
+        "state": alert.state,
+        "active_at": alert.active_at,
+        "fired_at": alert.fired_at,
+        "keep_since": alert.keep_since,
+        "missing_since": alert.missing_since,
+        "resolved_at": alert.resolved_at,
+        "reason": alert.reason,
     }
 
 

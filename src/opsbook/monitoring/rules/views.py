@@ -97,7 +97,7 @@ def _group(running: RunningGroup) -> dict[str, Any]:
         "limit": group.limit,
         "rules": list(_rules(running)),
         "evaluationTime": running.seconds,
-        "lastEvaluation": _moment(running.at),
+        "lastEvaluation": _moment(running.at or 0.0),
     }
 
 
