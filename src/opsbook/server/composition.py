@@ -18,6 +18,7 @@ from opsbook.deployment.pages.source import Source
 from opsbook.deployment.room import Deployments
 from opsbook.deployment.site import Site
 from opsbook.journal import Durable, Journal
+from opsbook.monitoring.alerting.room import Alerting
 from opsbook.monitoring.api import router as monitoring_routes
 from opsbook.monitoring.room import Monitoring
 from opsbook.monitoring.rules.api import router as rules_routes
@@ -98,14 +99,28 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
         log = logging.getLogger("opsbook").warning
         deployments = Deployments(site, stopping, log, book_errors=handbook.errors)
         deployments.start()
+        alerting = Alerting(
+            handbook.current,
+            journal,
+            secrets,
+            clock,
+            deploying=lambda: {(found.environment, found.service) for found in site.records.unfinished()},
+            new_id=new_token,
+            log=log,
+            boundary=boundary,
+        )
         monitoring = Monitoring(
             Engine(telemetry.storage),
             telemetry.storage,
             journal,
             book=handbook.current,
             moment=telemetry.moment,
+            receiver=alerting,
+            told=_told(alerting),
             log=log,
         )
+        at_failure.callback(alerting.close)
+        alerting.start()
         at_failure.callback(monitoring.close)
         telemetry.on_scraped(monitoring.rules.scraped)
         monitoring.start()
@@ -157,11 +172,25 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             durable.close,
             runtime.close,
             monitoring.close,
+            alerting.close,
             telemetry.close,
             traffic.close,
             journal.close,
         ),
     )
+
+
+def _told(alerting: Alerting) -> Callable[[str], dict[str, Any]]:
+    """Why an alert that fires is told to nobody, by its fingerprint."""
+
+    def told(fingerprint: str) -> dict[str, Any]:
+        found = alerting.suppressions().get(fingerprint, ())
+        return {
+            "silenced_by": [one.by for one in found if one.kind == "silence"],
+            "inhibited_by": [one.by for one in found if one.kind != "silence"],
+        }
+
+    return told
 
 
 def _status(deployments: Deployments, handbook: Handbook) -> Callable[[str | None], dict[str, Any]]:
