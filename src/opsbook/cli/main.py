@@ -38,6 +38,8 @@ COMMANDS = {
     "hold": "opsbook.deployment.cli.hold:hold",
     "freeze": "opsbook.deployment.cli.freeze:freeze",
     "alerts": "opsbook.monitoring.rules.cli:alerts",
+    "silence": "opsbook.monitoring.alerting.cli:silence",
+    "channels": "opsbook.monitoring.notifications.cli:channels",
     "logs": "opsbook.monitoring.cli:logs",
     "monitoring": "opsbook.monitoring.rules.cli:monitoring",
     "journal": "opsbook.cli.journal:journal",

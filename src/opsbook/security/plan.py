@@ -11,14 +11,14 @@ from opsbook.security.model import Action, Decision, Identity
 PERMITS: Final[Mapping[Role, frozenset[Action]]] = {
     "viewer": frozenset({"view"}),
     "auditor": frozenset({"view", "audit"}),
-    "responder": frozenset({"view", "rollback", "abort", "restart", "scale"}),
+    "responder": frozenset({"view", "rollback", "abort", "restart", "scale", "silence"}),
     "operator": frozenset(
-        {"view", "deploy", "scale", "restart", "rollback", "abort", "sign", "break_lock", "release_hold"}
+        {"view", "deploy", "scale", "restart", "rollback", "abort", "sign", "break_lock", "release_hold", "silence"}
     ),
     "approver": frozenset({"view", "approve", "sign", "abort", "freeze"}),
     "admin": frozenset({
         "view", "audit", "deploy", "scale", "restart", "rollback", "abort", "approve", "sign", "freeze", "break_lock",
-        "release_hold", "tokens", "stop",
+        "release_hold", "silence", "tokens", "stop",
     }),
 }  # fmt: skip
 """What each role may do where it is granted."""
@@ -39,6 +39,7 @@ WORDS: Final[Mapping[Action, str]] = {
     "freeze": "add or lift freezes",
     "break_lock": "take locks away",
     "release_hold": "release holds",
+    "silence": "silence alerts or push them",
     "tokens": "make tokens and sign-in links for others",
     "stop": "end opsbook",
 }

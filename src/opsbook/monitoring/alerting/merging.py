@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from opsbook.monitoring.alerting.model import PUSHED, Alert, Record
+from opsbook.monitoring.alerting.model import PUSHED, RULES, Alert, Record
 
 
 def merged(old: Record | None, alert: Alert, now: float, *, resolve_timeout: float) -> Record | None:
@@ -21,6 +21,8 @@ def merged(old: Record | None, alert: Alert, now: float, *, resolve_timeout: flo
         return Record(alert, now, now) if alert.firing(now) else None
     if not old.firing(now):
         return Record(alert, now, now) if alert.firing(now) else old
+    if old.alert.source == RULES and alert.source == PUSHED:
+        return old  # our own rule knows better than who pushes an alert of the same labels
     starts_at = min(old.alert.starts_at, alert.starts_at)
     ends_at = alert.ends_at
     if ends_at is not None and ends_at > now and old.alert.ends_at is not None:

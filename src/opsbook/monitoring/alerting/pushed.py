@@ -15,9 +15,10 @@ def run_out(records: Iterable[Record], since: float, now: float, book: Book) -> 
     """Those that were not heard of again: their deadline came after `since`."""
     for record in records:
         ends_at = record.alert.ends_at
-        if record.alert.source == PUSHED and ends_at is not None and since < ends_at <= now:
-            if ends_at > record.updated_at:  # else it was said that it had ended, and written down then
-                yield _resolved(record, now, "not heard of any more", book)
+        if record.alert.source != PUSHED or ends_at is None or not since < ends_at <= now:
+            continue
+        if ends_at > record.updated_at:  # else it was said that it had ended, and written down then
+            yield _resolved(record, now, "not heard of any more", book)
 
 
 def entries_of(old: Record | None, new: Record, now: float, book: Book) -> tuple[Entry, ...]:

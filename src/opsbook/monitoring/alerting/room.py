@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import opsbook.monitoring.alerting.kinds as _kinds  # noqa: F401 - registers the kinds of events
 from opsbook.book import Book
@@ -346,6 +347,14 @@ class Alerting:
     def suppressions(self) -> Mapping[str, tuple[Suppression, ...]]:
         """Why alerts that fire are not told, by fingerprint."""
         return self._suppressions
+
+    def told(self, fingerprint: str) -> dict[str, Any]:
+        """Why an alert is not told, as lists of those use it that only name it: ``silenced_by``, ``inhibited_by``."""
+        found = self._suppressions.get(fingerprint, ())
+        return {
+            "silenced_by": [one.by for one in found if one.kind == "silence"],
+            "inhibited_by": [one.by or one.why for one in found if one.kind != "silence"],
+        }
 
     def destinations(self, alert: Alert) -> tuple[Destination, ...]:
         """Where an alert goes, and with which others."""
