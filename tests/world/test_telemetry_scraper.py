@@ -455,3 +455,18 @@ def test_closing_is_quick_and_may_be_repeated() -> None:
         telemetry.close()
         telemetry.targets([])
         assert "opsbook-scraper" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_round_is_told_when_its_samples_are_stored() -> None:
+    """Who runs rules is called after each round with a time that covers it, although one target hangs."""
+    told: list[tuple[int, float | None]] = []
+    with web(say(b"a 1\n")) as good, web(hangs) as bad, engine(timeout=30.0) as telemetry:
+
+        def note(at: int) -> None:
+            found = telemetry.storage.select([Matcher("__name__", "=", "a")], 0, at)
+            told.append((at, float(found[0].window.timestamps.size) if found else None))
+
+        telemetry.on_scraped(note)
+        telemetry.targets([metrics("web-1", good), metrics("web-2", bad)])
+        until(lambda: len(told) >= 3)
+    assert [1.0, 2.0, 3.0] == [count for _, count in told[:3]]

@@ -109,8 +109,8 @@ def test_retention_holds_and_memory_is_bounded() -> None:
             sizes.append(store.size().nbytes)
     times = [at for at, _ in points(store, "a")]
     assert set(range(2_940_000, 3_000_000, 1000)) <= set(times)
-    assert len(times) < 120
-    assert 1 == len(set(sizes))
+    assert len(times) <= 60 + 240 + 120
+    assert max(sizes) - min(sizes) < 5000
 
 
 def test_series_that_ended_are_forgotten() -> None:
@@ -119,22 +119,23 @@ def test_series_that_ended_are_forgotten() -> None:
     block = store.block(TARGET)
     write(block, 0, a=1, b=2, c=3)
     assert block.slot({"__name__": "d"}) is None
-    for at in range(1000, 200_000, 1000):
+    for at in range(1000, 500_000, 1000):
         write(block, at, b=at)
     assert 1 == store.size().series
-    write(block, 200_000, b=7, d=8)
-    assert [(200_000, 8.0)] == points(store, "d")
-    assert (200_000, 7.0) == points(store, "b")[-1]
+    write(block, 500_000, b=7, d=8)
+    assert [(500_000, 8.0)] == points(store, "d")
+    assert (500_000, 7.0) == points(store, "b")[-1]
     assert [] == points(store, "a")
 
 
 @settings(max_examples=60)
-@given(st.lists(st.sets(st.sampled_from("abcdefgh")), max_size=150), st.integers(3, 40))
-def test_the_block_remembers_as_a_list_would(scrapes: list[set[str]], retention: int) -> None:
+@given(st.lists(st.sets(st.sampled_from("abcdefgh")), max_size=60), st.integers(1, 30), st.integers(3, 400))
+def test_the_block_remembers_as_a_list_would(scrapes: list[set[str]], times: int, retention: int) -> None:
     """Against a plain model: every sample within the retention is there, with its value, whatever comes and goes."""
     store = HotStore(retention=retention)
     block = store.block(TARGET)
     model: dict[str, dict[int, float]] = {}
+    scrapes = [names for names in scrapes for _ in range(times)]
     for number, names in enumerate(scrapes):
         write(block, number * 1000, **{name: number + ord(name) / 1000 for name in sorted(names)})
         for name in names:
@@ -172,7 +173,7 @@ def test_a_target_that_comes_back() -> None:
 
 def test_the_whole_store_is_bounded() -> None:
     """At the limit those who left are forgotten first, then the oldest samples go early, which is counted."""
-    store = HotStore(retention=7200, max_bytes=200_000)
+    store = HotStore(retention=7200, max_bytes=100_000)
     for number in range(5):
         gone = {"job": "metrics", "instance": f"gone-{number}"}
         for at in range(50):
@@ -182,7 +183,7 @@ def test_the_whole_store_is_bounded() -> None:
     for at in range(5000):
         write(block, at * 1000, **{f"m{index}": float(at) for index in range(16)})
     size = store.size()
-    assert size.nbytes <= 200_000
+    assert size.nbytes <= 100_000
     assert 1 == size.blocks
     assert size.dropped_early > 0
     assert (4_999_000, 4999.0) == points(store, "m3")[-1]

@@ -1,41 +1,58 @@
-"""The samples of one target: one shared vector of timestamps, and a row of values for every series."""
+"""The samples of one target: rows are its series, columns its scrapes; the newest as they are, the others packed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from opsbook.promql.series import (
-    ABSENT,
-    STALE,
-    Flags,
-    Floats,
-    Integers,
-    LabelKey,
-    Labels,
-    Window,
-    key_of,
-)
+from opsbook.promql.series import ABSENT, NAME, Flags, Floats, Integers, LabelKey, Labels, Window, key_of
+from opsbook.world.telemetry.chunk import Chunk
+from opsbook.world.telemetry.head import COLUMNS, SEALED, Head
 
-_FIRST_ROWS = 16
-_FIRST_COLUMNS = 64
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Some rows between two times, not yet unpacked: taken under the store's lock, unpacked without it."""
+
+    slots: Integers
+    chunks: tuple[tuple[Chunk, int, int], ...]
+    newest: Window
+
+    def window(self) -> Window:
+        """The samples."""
+        if not self.chunks:
+            return self.newest
+        sizes = [high - low for _, low, high in self.chunks]
+        width = sum(sizes) + self.newest.timestamps.size
+        values = np.empty((self.slots.size, width))
+        at = 0
+        for (chunk, low, high), size in zip(self.chunks, sizes, strict=True):
+            chunk.fill(values[:, at : at + size], self.slots, low, high)
+            at += size
+        values[:, at:] = self.newest.values
+        return Window(
+            np.concatenate(
+                [*(c.timestamps[low:high] for c, low, high in self.chunks), self.newest.timestamps]
+            ),
+            values,
+            np.concatenate([*(c.scraped[low:high] for c, low, high in self.chunks), self.newest.scraped]),
+        )
 
 
 class Block:
-    """A window that slides over the samples of one target.
-
-    The arrays have some slack at their end. When it is used up, what is older than the retention is dropped by
-    moving the rest to the front; only if that frees little do the arrays grow. So they fit the interval of the
-    scrapes by themselves, a stretch of time is always contiguous, and a sample costs O(1).
-
-    Not thread-safe; the store holds its lock.
+    """A window that slides over the samples of one target. Not thread-safe; the store holds its lock.
 
     Args:
         labels: of the target.
-        retention: milliseconds that samples are kept at least (while `may_grow` allows).
+        common: labels that every series has; what does not fit them fits no series.
+        retention: milliseconds that samples are kept (while memory allows).
         max_series: how many series may exist at a time.
-        may_grow: asked with the number of bytes before the arrays grow.
+        may_grow: asked with the number of bytes before the arrays grow; may make room.
+        changed: called whenever series come or go.
+        since: from when on every sample of the target is here.
     """
 
     def __init__(
@@ -44,56 +61,82 @@ class Block:
         *,
         retention: int,
         max_series: int,
+        common: Labels | None = None,
         may_grow: Callable[[int], bool] = lambda _: True,
+        changed: Callable[[], None] = lambda: None,
+        since: int = 0,
     ) -> None:
         self.labels = labels
+        self.common = labels if common is None else common
         self.retention = retention
         self.max_series = max_series
+        self.since = since
         self.layout = 0  # changes whenever slots were given new meanings
+        self.version = 0  # changes whenever series come or go
         self.dropped_early = 0  # samples given up before the retention had passed, for want of memory
-        self.series: list[Labels] = []
+        self.series: list[Labels | None] = []  # by slot; None: free
+        self.ids: npt.NDArray[np.uint32] = np.zeros(16, np.uint32)  # by slot, in the history; 0: none yet
+        self.written = 0  # everything up to this time has been handed to the history,
+        self.late: list[tuple[int, int, float]] = []  # but these: slot, time, value
+        self.chunks: list[Chunk] = []
+        self.head = Head()
         self._may_grow = may_grow
+        self._changed = changed
         self._slots: dict[LabelKey, int] = {}
         self._by_name: dict[str, list[int]] = {}
-        self._length = 0
-        self._timestamps: Integers = np.empty(_FIRST_COLUMNS, np.int64)
-        self._scraped: Flags = np.empty(_FIRST_COLUMNS, np.bool_)
-        self._values: Floats = np.empty((_FIRST_ROWS, _FIRST_COLUMNS))
-        self._present: Flags = np.zeros(_FIRST_ROWS, np.bool_)
+        self._free: list[int] = []
+        self._alive: Flags = np.zeros(0, np.bool_)  # rows with a sample in the last scrape
+        self._nbytes_chunks = 0
+        self._to_release = False  # chunks were forgotten, so rows may be empty
 
     @property
     def length(self) -> int:
-        """How many samples every row has."""
-        return self._length
+        """How many columns there are."""
+        return self.head.length + sum(chunk.timestamps.size for chunk in self.chunks)
+
+    @property
+    def count(self) -> int:
+        """How many series there are."""
+        return len(self._slots)
 
     @property
     def nbytes(self) -> int:
         """Memory of the arrays."""
-        return self._values.nbytes + self._timestamps.nbytes + self._scraped.nbytes
+        return self.head.nbytes + self._nbytes_chunks + self.ids.nbytes
 
     @property
     def last(self) -> int | None:
         """The newest timestamp, or None."""
-        return int(self._timestamps[self._length - 1]) if self._length else None
+        if self.head.length:
+            return int(self.head.timestamps[self.head.length - 1])
+        return self.chunks[-1].last if self.chunks else None
 
     def slot(self, labels: Labels) -> int | None:
         """The row of a series, made when it is new; None when it is refused because there are too many."""
         key = key_of(labels)
         slot = self._slots.get(key)
-        if slot is None:
+        if slot is not None:
+            return slot
+        if len(self._slots) >= self.max_series:
+            return None
+        if self._free:
+            slot = self._free.pop()
+            self.series[slot] = dict(key)
+            self.ids[slot] = 0
+        else:
             slot = len(self.series)
-            if slot >= self.max_series or not self._room_for_row(slot):
+            if not self._room_for(slot):
                 return None
-            self._slots[key] = slot
             self.series.append(dict(key))
-            self._by_name.setdefault(labels.get("__name__", ""), []).append(slot)
-            self._values.view(np.int64)[slot, : self._length] = ABSENT
-            self._present[slot] = False
+        self._slots[key] = slot
+        self._by_name.setdefault(labels.get(NAME, ""), []).append(slot)
+        self.version += 1
+        self._changed()
         return slot
 
     def slots_of(self, name: str | None) -> list[int]:
         """The rows of all series with this name, or of all series."""
-        return list(range(len(self.series))) if name is None else self._by_name.get(name, [])
+        return list(self._slots.values()) if name is None else self._by_name.get(name, [])
 
     def append(self, at: int, slots: Integers, values: Floats, *, scraped: bool = True) -> int:
         """Write one sample for the series in `slots`; those that had one and have none now are marked stale.
@@ -107,91 +150,157 @@ class Block:
         Returns:
             The timestamp as written.
         """
-        if self.last is not None:
-            at = max(at, self.last + 1)
-        if self._length == self._timestamps.size:
-            slots = self._make_room(at, slots)
-        column, rows = self._length, len(self.series)
-        present = np.zeros(self._present.size, np.bool_)
+        last = self.last
+        if last is not None:
+            at = max(at, last + 1)
+        self._make_room()
+        present = np.zeros(len(self.series), np.bool_)
         present[slots] = True
-        bits = self._values.view(np.int64)[:rows, column]
-        bits[:] = ABSENT
-        bits[(self._present & ~present)[:rows]] = STALE
-        self._values[slots, column] = values
-        self._timestamps[column] = at
-        self._scraped[column] = scraped
-        self._present = present
-        self._length += 1
+        ended = self._alive & ~present[: self._alive.size]
+        self.head.append(at, slots, values, ended, scraped=scraped)
+        self._alive = present
+        self.release()
         return at
 
-    def end(self, at: int) -> None:
-        """The target left: mark every series stale and give back the slack."""
-        self.append(at, np.empty(0, np.int64), np.empty(0), scraped=False)
-        self._resize(max(1, len(self.series)), self._length)
+    def place(self, slot: int, at: int, value: float) -> bool | None:
+        """Write a sample that somebody sent, where its time belongs; nothing is marked stale.
 
-    def window(self, slots: list[int], start: int, end: int) -> Window:
-        """The rows `slots` between two times in milliseconds, both included."""
-        times = self._timestamps[: self._length]
-        low, high = np.searchsorted(times, start, "left"), np.searchsorted(times, end, "right")
-        return Window(times[low:high].copy(), self._values[slots, low:high], self._scraped[low:high].copy())
-
-    def _make_room(self, at: int, slots: Integers) -> Integers:
-        """Drop what is too old, else grow, else drop the oldest quarter; returns `slots` as they are now."""
-        capacity = self._timestamps.size
-        old = int(np.searchsorted(self._timestamps[: self._length], at - self.retention))
-        if old < max(1, capacity // 5):
-            wanted = max(_FIRST_COLUMNS, capacity + capacity // 2)
-            if self._may_grow(self._values.shape[0] * (wanted - capacity) * 8):
-                self._resize(self._values.shape[0], wanted)
-            else:
-                old = max(old, capacity // 4, 1)
-                self.dropped_early += old * len(self.series)
-        return self._forget(old, slots) if old else slots
-
-    def _forget(self, count: int, slots: Integers) -> Integers:
-        """Drop the `count` oldest samples, and the series that have none left; returns `slots` renumbered."""
-        kept = slice(count, self._length)
-        self._length -= count
-        for array in (self._timestamps, self._scraped):
-            array[: self._length] = array[kept].copy()
-        rows = len(self.series)
-        self._values[:rows, : self._length] = self._values[:rows, kept].copy()
-        used = self._present[:rows].copy()
-        used |= (self._values.view(np.int64)[:rows, : self._length] != ABSENT).any(axis=1)
-        used[slots] = True
-        if used.all():
-            return slots
-        return self._renumber(np.flatnonzero(used), slots)
-
-    def _renumber(self, kept: Integers, slots: Integers) -> Integers:
-        rows = kept.size
-        self._values[:rows] = self._values[kept]
-        self._present[:rows] = self._present[kept]
-        self._present[rows:] = False
-        self.series = [self.series[slot] for slot in kept]
-        self._slots = {key_of(labels): slot for slot, labels in enumerate(self.series)}
-        self._by_name = {}
-        for slot, labels in enumerate(self.series):
-            self._by_name.setdefault(labels.get("__name__", ""), []).append(slot)
-        self.layout += 1
-        return np.searchsorted(kept, slots)
-
-    def _room_for_row(self, slot: int) -> bool:
-        rows, columns = self._values.shape
-        if slot < rows:
-            return True
-        wanted = min(rows * 2, max(self.max_series, slot + 1))
-        if not self._may_grow((wanted - rows) * columns * 8):
-            return False
-        self._resize(wanted, columns)
+        Returns:
+            True when it was taken or was here already, False when there is another value, None when it is too old.
+        """
+        head = self.head
+        if self.chunks and at <= self.chunks[-1].last:
+            return None
+        if head.full and at <= head.timestamps[SEALED - 1]:
+            return None
+        self._make_room()
+        column = head.column_at(at)
+        cell = head.values[column, slot : slot + 1]
+        before = cell.view(np.int64)[0]
+        if before != ABSENT:
+            return bool(before == np.float64(value).view(np.int64))
+        cell[0] = value
+        if at <= self.written:
+            self.late.append((slot, at, value))
         return True
 
-    def _resize(self, rows: int, columns: int) -> None:
-        used, length = len(self.series), self._length
-        values = np.empty((rows, columns))
-        values[:used, :length] = self._values[:used, :length]
-        present = np.zeros(rows, np.bool_)
-        present[:used] = self._present[:used]
-        timestamps, scraped = np.empty(columns, np.int64), np.empty(columns, np.bool_)
-        timestamps[:length], scraped[:length] = self._timestamps[:length], self._scraped[:length]
-        self._values, self._present, self._timestamps, self._scraped = values, present, timestamps, scraped
+    def end(self, at: int) -> None:
+        """The target left: mark every series stale, and pack what there is."""
+        self.append(at, np.empty(0, np.int64), np.empty(0), scraped=False)
+        self.seal(self.head.length)
+        self.head = Head(rows=1)  # should it come back, there will be room
+        self.release()
+
+    def stretch(self, slots: Integers, start: int, end: int) -> Stretch:
+        """The rows `slots` between two times in milliseconds, both included."""
+        chunks = []
+        for chunk in reversed(self.chunks):
+            if chunk.last < start:
+                break
+            low, high = np.searchsorted(chunk.timestamps, (start, end + 1))
+            if low < high:
+                chunks.append((chunk, int(low), int(high)))
+        head = self.head
+        low, high = np.searchsorted(head.timestamps[: head.length], (start, end + 1))
+        values = head.values[low:high, slots].T if low < high else np.empty((slots.size, 0))
+        newest = Window(
+            head.timestamps[low:high].copy(), np.ascontiguousarray(values), head.scraped[low:high].copy()
+        )
+        return Stretch(slots, tuple(reversed(chunks)), newest)
+
+    def found(self, slots: Integers, start: int, end: int) -> Flags:
+        """Which of `slots` have something between two times; of packed samples the whole chunk counts."""
+        there = np.zeros(slots.size, np.bool_)
+        for chunk in self.chunks:
+            if chunk.last >= start and chunk.timestamps[0] <= end:
+                known = slots < chunk.present.size
+                there[known] |= chunk.present[slots[known]]
+        head = self.head
+        low, high = np.searchsorted(head.timestamps[: head.length], (start, end + 1))
+        if low < high:
+            there |= (head.values.view(np.int64)[low:high, slots] != ABSENT).any(axis=0)
+        return there
+
+    def seal(self, count: int) -> None:
+        """Pack the `count` oldest columns of the head, and forget what is too old."""
+        if not count:
+            return
+        head, rows = self.head, len(self.series)
+        chunk = Chunk(head.timestamps[:count], head.scraped[:count], head.values[:count, :rows])
+        head.drop(count)
+        self.chunks.append(chunk)
+        self._nbytes_chunks += chunk.nbytes
+        self._may_grow(chunk.nbytes)
+        self.expire(chunk.last - self.retention)
+
+    def expire(self, before: int) -> None:
+        """Forget the chunks that ended before a time, and the series that have nothing left."""
+        gone = 0
+        while gone < len(self.chunks) and self.chunks[gone].last < before:
+            gone += 1
+        if gone:
+            self._forget(gone)
+
+    def give_up(self) -> int:
+        """Forget the oldest chunk for want of memory; returns its bytes, 0 when there is none."""
+        if not self.chunks:
+            return 0
+        chunk = self.chunks[0]
+        self.dropped_early += chunk.timestamps.size * int(chunk.present.sum())
+        self._forget(1)
+        return chunk.nbytes
+
+    def release(self) -> None:
+        """Free the rows that have nothing left. Not between asking for a slot and writing to it."""
+        if not self._to_release:
+            return
+        self._to_release = False
+        head, rows = self.head, len(self.series)
+        used = np.zeros(rows, np.bool_)
+        if head.length:
+            used |= (head.values.view(np.int64)[: head.length, :rows] != ABSENT).any(axis=0)
+        used[: self._alive.size] |= self._alive
+        for chunk in self.chunks:
+            used[: chunk.present.size] |= chunk.present
+        freed = [slot for slot in np.flatnonzero(~used).tolist() if self.series[slot] is not None]
+        for slot in freed:
+            self._release(slot)
+        if freed:
+            self.layout += 1
+            self.version += 1
+            self._changed()
+
+    def _forget(self, count: int) -> None:
+        self.since = self.chunks[count - 1].last + 1
+        self._nbytes_chunks -= sum(chunk.nbytes for chunk in self.chunks[:count])
+        del self.chunks[:count]
+        self._to_release = True
+
+    def _make_room(self) -> None:
+        """For one more column of all rows."""
+        if self.head.full:
+            self.seal(SEALED)
+        if self.head.rows < len(self.series):
+            self.head.resize(len(self.series))
+
+    def _release(self, slot: int) -> None:
+        labels = self.series[slot]
+        assert labels is not None
+        name = labels.get(NAME, "")
+        del self._slots[key_of(labels)]
+        self._by_name[name].remove(slot)
+        if not self._by_name[name]:
+            del self._by_name[name]
+        self.series[slot] = None
+        self._free.append(slot)
+
+    def _room_for(self, slot: int) -> bool:
+        rows = self.head.rows
+        if slot >= rows:
+            wanted = min(rows * 2, max(self.max_series, slot + 1))
+            if not self._may_grow((wanted - rows) * COLUMNS * 8):
+                return False
+            self.head.resize(wanted)
+        if slot >= self.ids.size:
+            self.ids = np.concatenate([self.ids, np.zeros(max(self.ids.size, slot + 1), np.uint32)])
+        return True

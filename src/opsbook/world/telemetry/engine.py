@@ -72,10 +72,12 @@ class EmbeddedTelemetry:
         self._scraper.interval(seconds)
 
     def on_scraped(self, callback: Callable[[int], None]) -> None:
-        """Call `callback` with the time (milliseconds) of every round of scrapes once all of it is stored.
+        """Have `callback` called after every round of scrapes, once its samples are stored.
 
-        It is called in the scraping thread, so it should only wake somebody. A target that hangs does not hold a round
-        up: the callback comes when its neighbours are done, half a second after the round began at the latest.
+        Args:
+            callback: gets the present moment in milliseconds, which no sample of the round is later than. It is called
+                in the scraping thread, so it should only wake somebody. A target that hangs does not hold a round up:
+                half a second after it began the others are told of.
         """
         self._scraper.on_scraped(callback)
 

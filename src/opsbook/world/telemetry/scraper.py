@@ -76,7 +76,7 @@ class Scraper:
         self._wanted: dict[LabelKey, _Watched] | None = None
         self._stopping = False
         self._thread: threading.Thread | None = None
-        self._rounds = Rounds(clock)
+        self._rounds = Rounds(clock, self.timeline.now)
         self._watched: dict[
             LabelKey, _Watched
         ] = {}  # replaced, never changed: `status` reads it from anywhere
@@ -170,13 +170,14 @@ class Scraper:
             if wanted is not None:
                 if not self._watched:
                     self._due = now + interval
+                    self._rounds.begin()
                 self._begin(self._exchange(wanted))
             self._due = min(self._due, now + interval)  # the interval may have become shorter
             if now >= self._due:
                 # After a pause of the machine nothing is made up for.
                 self._due = max(self._due + interval, now + interval / 2)
                 self._store.expire(self.timeline.now())
-                self._rounds.begin(self.timeline.now())
+                self._rounds.begin()
                 self._begin(self._watched.values())
             self._give_up_overdue()
             self._rounds.look(watched.busy for watched in self._watched.values())

@@ -137,7 +137,7 @@ class SampleWriter:
         slots: dict[int, float] = {}
         refused = 0
         with self._hot.lock:
-            block = self._hot.block(self._owner)
+            block = self._hot.block(self._owner, own=False)
             for labels, value in samples:
                 slot = block.slot(labels)
                 if slot is None:

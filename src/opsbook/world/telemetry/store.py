@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from opsbook.promql.series import LabelKey, Labels, Matcher, Selection, key_of
 from opsbook.world.telemetry.block import Block
+from opsbook.world.telemetry.choices import Choices
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,29 +27,59 @@ class Size:
     dropped_early: int  # samples given up before the retention had passed
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the hot store has of a stretch of time."""
+
+    selections: tuple[Selection, ...]
+    since: int  # from when on it has everything that was asked for
+
+
 class HotStore:
     """Blocks of samples by target. All methods are thread-safe.
 
     Args:
-        retention: seconds that samples are kept.
+        retention: seconds that samples are kept, while there is memory for them.
         max_series: series per target; further ones are refused (and counted by who writes).
         max_bytes: of all arrays together. At the limit the targets that left are forgotten first, the oldest before
-            the others; then new series are refused and the oldest samples given up early.
+            the others; then the oldest samples of all are given up early; then new series are refused.
     """
 
     def __init__(
-        self, *, retention: float = 7200.0, max_series: int = 10_000, max_bytes: int = 256 * 1024 * 1024
+        self, *, retention: float = 21_600.0, max_series: int = 10_000, max_bytes: int = 256 * 1024 * 1024
     ) -> None:
         self.lock = threading.RLock()
+        self.max_series = max_series
         self._retention = int(retention * 1000)
-        self._max_series = max_series
         self._max_bytes = max_bytes
         self._blocks: dict[LabelKey, Block] = {}
         self._ended: dict[LabelKey, int] = {}  # when a target left, oldest first
+        self._passing: set[LabelKey] = set()  # blocks that nobody holds on to
+        self._choices = Choices()
+        self._since = 0  # from when on everything of blocks that are gone was here
         self._dropped_early = 0  # by blocks that are gone
+        self._nbytes = 0  # about; counted anew when it matters
 
-    def block(self, target: Labels) -> Block:
-        """The block of a target, made when it is new; a target that left and comes back goes on with its own."""
+    @property
+    def retention(self) -> int:
+        """Milliseconds that samples are kept."""
+        return self._retention
+
+    def begins(self, at: int) -> None:
+        """Say that nothing from before `at` (milliseconds) is here: it lies in the history."""
+        with self.lock:
+            self._since = max(self._since, at)
+            for block in self._blocks.values():
+                block.since = max(block.since, at)
+
+    def block(self, target: Labels, *, own: bool = True) -> Block:
+        """The block of a target, made when it is new; a target that left and comes back goes on with its own.
+
+        Args:
+            own: every series has the target's labels, and who writes holds on to the block until `end`. Otherwise
+                the labels are only a place to find it, it must be asked for before each use, and is forgotten when
+                nothing was written to it for longer than the retention.
+        """
         key = key_of(target)
         with self.lock:
             self._ended.pop(key, None)
@@ -54,11 +87,20 @@ class HotStore:
             if block is None:
                 block = Block(
                     dict(target),
+                    common=None if own else {},
                     retention=self._retention,
-                    max_series=self._max_series,
+                    max_series=self.max_series,
                     may_grow=self._may_grow,
+                    changed=self._choices.changed,
+                    since=self._since,
                 )
                 self._blocks[key] = block
+                self._nbytes += block.nbytes
+                self._choices.changed()
+            if own:
+                self._passing.discard(key)
+            else:
+                self._passing.add(key)
             return block
 
     def end(self, target: Labels, at: int) -> None:
@@ -71,10 +113,18 @@ class HotStore:
                 self._ended[key] = at
 
     def expire(self, now: int) -> None:
-        """Forget the targets that left longer ago than the retention."""
+        """Forget what is older than the retention: samples, and targets that left or fell silent."""
+        oldest = now - self._retention
         with self.lock:
-            for key in [key for key, at in self._ended.items() if at < now - self._retention]:
+            for key in [key for key, at in self._ended.items() if at < oldest]:
                 self._forget(key)
+            for key, block in list(self._blocks.items()):
+                if key in self._passing and (block.last or 0) < oldest:
+                    self._forget(key)
+                else:
+                    block.expire(oldest)
+                    block.release()
+            self._nbytes = sum(block.nbytes for block in self._blocks.values())
 
     def select(self, matchers: Sequence[Matcher], start: int, end: int) -> tuple[Selection, ...]:
         """Every series that all `matchers` fit, between two times in milliseconds, both included.
@@ -83,22 +133,43 @@ class HotStore:
             One selection per target that has such series and samples in that stretch; markers of staleness are in
             the values, bit for bit.
         """
-        name = next((matcher.value for matcher in matchers if _is_name(matcher)), None)
-        others = [matcher for matcher in matchers if not _is_name(matcher)]
-        found = []
+        return self.find(matchers, start, end).selections
+
+    def find(self, matchers: Sequence[Matcher], start: int, end: int) -> Found:
+        """As `select`, and from when on that is all there is."""
         with self.lock:
-            for block in self._blocks.values():
-                slots = [
-                    slot
-                    for slot in block.slots_of(name)
-                    if all(matcher.matches(block.series[slot]) for matcher in others)
-                ]
-                if slots:
-                    window = block.window(slots, start, end)
-                    if window.timestamps.size:
-                        series = tuple(block.series[slot] for slot in slots)
-                        found.append(Selection(block.labels, series, window))
-        return tuple(found)
+            since = self._since
+            stretches = []
+            for choice in self._choices.of(tuple(matchers), self._blocks.values()):
+                since = max(since, choice.block.since)
+                stretches.append((choice, choice.block.stretch(choice.slots, start, end)))
+        found = []
+        for choice, stretch in stretches:  # unpacking takes time: without the lock
+            window = stretch.window()
+            if window.timestamps.size:
+                found.append(Selection(choice.block.labels, choice.series, window))
+        return Found(tuple(found), since)
+
+    def series(self, matchers: Sequence[Matcher], start: int, end: int) -> tuple[tuple[Labels, ...], int]:
+        """The labels of the series that have something in that stretch, and from when on that is all there is."""
+        with self.lock:
+            since, found = self._since, list[Labels]()
+            for choice in self._choices.of(tuple(matchers), self._blocks.values()):
+                since = max(since, choice.block.since)
+                there = np.flatnonzero(choice.block.found(choice.slots, start, end))
+                found += [choice.series[row] for row in there.tolist()]
+        return tuple(found), since
+
+    def since(self, target: LabelKey) -> int | None:
+        """From when on everything of a target is here; None when nothing of it is."""
+        with self.lock:
+            block = self._blocks.get(target)
+            return None if block is None else max(block.since, self._since)
+
+    def blocks(self) -> Iterator[Block]:
+        """All blocks as they are now; to be used under `lock`, one at a time."""
+        with self.lock:
+            return iter(list(self._blocks.values()))
 
     def size(self) -> Size:
         """What is held now."""
@@ -106,24 +177,37 @@ class HotStore:
             blocks = self._blocks.values()
             return Size(
                 blocks=len(blocks),
-                series=sum(len(block.series) for block in blocks),
-                samples=sum(len(block.series) * block.length for block in blocks),
+                series=sum(block.count for block in blocks),
+                samples=sum(block.count * block.length for block in blocks),
                 nbytes=sum(block.nbytes for block in blocks),
                 dropped_early=self._dropped_early + sum(block.dropped_early for block in blocks),
             )
 
     def _may_grow(self, extra: int) -> bool:
-        total = sum(block.nbytes for block in self._blocks.values()) + extra
-        while total > self._max_bytes and self._ended:
-            total -= self._forget(next(iter(self._ended)))
-        return total <= self._max_bytes
+        self._nbytes += extra
+        if self._nbytes <= self._max_bytes:
+            return True
+        self._nbytes = sum(block.nbytes for block in self._blocks.values())
+        while self._nbytes + extra > self._max_bytes:
+            freed = self._forget(next(iter(self._ended))) if self._ended else self._give_up()
+            if not freed:
+                return False
+            self._nbytes -= freed
+        self._nbytes += extra
+        return True
+
+    def _give_up(self) -> int:
+        """The oldest chunk of all; its bytes, or 0 when there is none."""
+        packed = [block for block in self._blocks.values() if block.chunks]
+        if not packed:
+            return 0
+        return min(packed, key=lambda block: block.chunks[0].last).give_up()
 
     def _forget(self, key: LabelKey) -> int:
-        del self._ended[key]
+        self._ended.pop(key, None)
+        self._passing.discard(key)
         block = self._blocks.pop(key)
+        self._since = max(self._since, (block.last or 0) + 1)
         self._dropped_early += block.dropped_early
+        self._choices.changed()
         return block.nbytes
-
-
-def _is_name(matcher: Matcher) -> bool:
-    return matcher.label == "__name__" and matcher.operator == "="
