@@ -83,10 +83,10 @@ GOOD = [
     [
         {"eval_time": "11m", "alertname": "JobDown", "exp_alerts": [
             {"exp_labels": {"job": "prometheus"}, "exp_annotations": {"sum": "0"}},
-            {"exp_labels": {"job": "node"}, "exp_annotations": {"sum": "0"}}]},
+            {"exp_labels": {"job": "node"}, "exp_annotations": {"sum": "1"}}]},
         [{"expr": "job:up:double", "eval_time": "9m", "exp_samples": [
             {"labels": '{__name__="job:up:double", from="second", job="node"}', "value": 0},
-            {"labels": 'job:up:double{from="second", job="prometheus"}', "value": "2"}]}],
+            {"labels": 'job:up:double{from="second", job="prometheus"}', "value": 2}]}],
     ],
     [
         {"eval_time": "10m", "alertname": "Rate", "exp_alerts": [

@@ -23,7 +23,6 @@ from opsbook.promql.series import (
 @dataclass(slots=True)
 class _Kept:
     labels: Labels
-    key: LabelKey
     times: list[int] = field(default_factory=list)
     values: list[int] = field(default_factory=list)  # bits: a stale marker would not survive as a float
 
@@ -49,10 +48,10 @@ class MemoryStorage:
             kept.values.extend(bits)
 
     def select(self, matchers: Sequence[Matcher], start: int, end: int) -> tuple[Selection, ...]:
-        """See `opsbook.promql.Storage`: each series is a selection of its own, in the order of labels."""
+        """See `opsbook.promql.Storage`: each series is a selection of its own, in the order of their first samples."""
         return tuple(
             Selection(kept.labels, (kept.labels,), window)
-            for kept in sorted(self._matching(matchers), key=lambda kept: kept.key)
+            for kept in self._matching(matchers)
             if (window := _window(kept, start, end)) is not None
         )
 
@@ -77,7 +76,7 @@ class MemoryStorage:
     def _kept(self, labels: Labels) -> _Kept:
         key = key_of(labels)
         if key not in self._series:
-            self._series[key] = kept = _Kept(dict(key), key)
+            self._series[key] = kept = _Kept(dict(key))
             self._by_name.setdefault(labels.get(NAME, ""), []).append(kept)
         return self._series[key]
 
