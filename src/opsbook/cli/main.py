@@ -42,6 +42,7 @@ COMMANDS = {
     "channels": "opsbook.monitoring.notifications.cli:channels",
     "logs": "opsbook.monitoring.cli:logs",
     "monitoring": "opsbook.monitoring.rules.cli:monitoring",
+    "query": "opsbook.monitoring.query_cli:query",
     "journal": "opsbook.cli.journal:journal",
     "diff": "opsbook.cli.diff:diff",
     "secrets": "opsbook.cli.secrets:secrets",

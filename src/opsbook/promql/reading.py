@@ -59,7 +59,9 @@ class Budget:
         """
         if self._monotonic() > self._deadline:
             raise Failed(
-                "query timed out in expression evaluation", hint="ask for fewer series or a shorter range"
+                "query timed out in expression evaluation",
+                hint="ask for fewer series or a shorter range",
+                details={"errorType": "timeout"},
             )
 
 

@@ -112,9 +112,11 @@ class RemoteQueries:
         import httpx
 
         url = f"{self._url}/api/v1/{path}"
-        sent = {"params": dict(form)} if method == "GET" else {"data": dict(form)}
         try:
-            response = self._connected().request(method, url, **sent)
+            if method == "GET":
+                response = self._connected().get(url, params=dict(form))
+            else:
+                response = self._connected().post(url, data=dict(form))
         except httpx.HTTPError as error:
             raise Unreachable(
                 f"the metrics server does not answer: {error or type(error).__name__}",
