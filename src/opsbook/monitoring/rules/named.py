@@ -86,8 +86,15 @@ _HOSTS: tuple[tuple[str, str], ...] = (
 )
 
 
+_AT_ONCE = frozenset(
+    {"throughput", "request_count", "error_count", "error_rate", "availability", "response_time_p95",
+     "active_requests", "instances_up"}
+)  # fmt: skip
+_USAGE_SECONDS = 15.0  # the rest changes slowly, and much of what it costs is for many instances
+
+
 def named_groups() -> tuple[RuleGroup, ...]:
-    """The group that records the named metrics; it runs before all others.
+    """The groups that record the named metrics; they run before all others.
 
     What services and hosts both have is one rule: Prometheus wants a name and its labels recorded by one rule only.
     """
@@ -95,8 +102,15 @@ def named_groups() -> tuple[RuleGroup, ...]:
     for metric, expression in (*_SERVICES, *_HOSTS):
         known = expressions.get(metric)
         expressions[metric] = expression if known is None else f"{known} or {expression}"
-    rules = tuple(
-        RecordingRule(record=recorded_name(metric), expr=expression, where=SOURCE)
-        for metric, expression in expressions.items()
+    requests, usage = (
+        tuple(
+            RecordingRule(record=recorded_name(metric), expr=expression, where=SOURCE)
+            for metric, expression in expressions.items()
+            if (metric in _AT_ONCE) is at_once
+        )
+        for at_once in (True, False)
     )
-    return (RuleGroup(name="named", rules=rules, source=SOURCE),)
+    return (
+        RuleGroup(name="requests", rules=requests, source=SOURCE),
+        RuleGroup(name="usage", rules=usage, source=SOURCE, interval=_USAGE_SECONDS),
+    )
