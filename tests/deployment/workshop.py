@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from opsbook.deployment.alarms import FiringAlert
 from opsbook.deployment.requests import DeployRequest
 from opsbook.deployment.room import Deployments
 from opsbook.deployment.site import Site
@@ -95,6 +96,7 @@ class Workshop:
 
     def __init__(self, database: str | None = None) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="workshop-"))
+        self.alerts: list[FiringAlert] = []  # that fire, for every service
         self.database = database
         self.port = free_port()
         self.state = self.root / ".opsbook"
@@ -167,6 +169,7 @@ class Workshop:
             root=self.root / "ops",
             free_port=port_is_free,
             write_version=self.handbook.write_version,
+            alerts=lambda environment, service: tuple(self.alerts),
         )
         self.said: list[str] = []
         self.room = Deployments(self.site, self.stopping, self.said.append)

@@ -55,6 +55,7 @@ class Seen:
     serving: bool = True  # the proxy serves the table of the present placement
     verdict: Verdict | None = None  # None: nothing to judge
     gates: tuple[Gate, ...] = ()
+    alarm: str = ""  # the alert that condemns the new version
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,8 @@ def find_trouble(deployment: Deployment, placement: Placement, seen: Seen) -> Ac
         look = seen.looks.get(name)
         if look is not None and (reason := ailing(deployment, look)):
             return Enter(Phase.ABORTING, reason, culprit=name)
+    if seen.alarm:
+        return Enter(Phase.ABORTING, seen.alarm)
     return None
 
 

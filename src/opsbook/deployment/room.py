@@ -40,7 +40,7 @@ class Deployments:
         self.site = site
         self.router = Router(site)
         self.requests = Requests(site)
-        self.gatekeeper = Gatekeeper(site, book_errors=book_errors)
+        self.gatekeeper = Gatekeeper(site, book_errors=book_errors, alerts=_named_alerts(site))
         self._workflow = Workflow(site, self.router, self.gatekeeper, stopping)
         self._rollouts = Rollouts(site, self.requests, stopping)
         self._upkeep = Upkeep(site, self.router, self._on_proxy)
@@ -209,6 +209,13 @@ class Deployments:
             self.site.journal.append("traffic.proxy", "proxy", {"message": message}, actor="opsbook")
         except OpsbookError:
             return
+
+
+def _named_alerts(site: Site) -> Callable[[str, str], Sequence[str]]:
+    def named(environment: str, service: str) -> list[str]:
+        return [str(alert) for alert in site.alerts(environment, service)]
+
+    return named
 
 
 def _healthy(instance: Instance | None, health: dict[str, bool], placement: Placement) -> bool:

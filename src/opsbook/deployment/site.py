@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from opsbook.book import Book
+from opsbook.deployment.alarms import FiringAlert
 from opsbook.deployment.records import Records
 from opsbook.journal import Durable, Journal
 from opsbook.world.hosts.faults import Boundary, no_fault
@@ -50,6 +51,7 @@ class Site:
     free_port: Callable[[int], bool]
     new_token: Callable[[], str]  # that nobody can guess
     write_version: WriteVersion  # (environment, service, version, actor): into the handbook
+    alerts: Callable[[str, str], Sequence[FiringAlert]] = lambda environment, service: ()
     boundary: Boundary = no_fault  # told each place of a deployment where a crash matters; tests die there
 
     @property

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
+from opsbook.deployment.alarms import condemning
 from opsbook.deployment.draining import DRAIN_SETTLE, taking_out
 from opsbook.deployment.evidence import Evidence
 from opsbook.deployment.forward import leftovers
@@ -105,6 +106,8 @@ class Steward:
             since = self._unhealthy_since.setdefault(instance.id, now)
             if now - since > UNHEALTHY_SECONDS and "health" in strategy.rollback_on:
                 return f"{instance.id} has been unhealthy for {now - since:.0f} s"
+        if alarm := condemning(deployment, self._site.alerts(placement.environment, placement.service)):
+            return alarm
         verdict = self._evidence.watch(deployment, placement, watch)
         judged = "analysis" in strategy.rollback_on and not strategy.dry_run
         return verdict.reason if judged and verdict is not None and verdict.kind == "fail" else ""

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
+from opsbook.deployment.alarms import condemning
 from opsbook.deployment.evidence import Evidence
 from opsbook.deployment.looking import Lookout
 from opsbook.deployment.looks import (
@@ -117,7 +118,10 @@ class Workflow:
                 serving = self._router.serves_present()
                 seen = lookout.look(deployment, placement, serving=serving)
             verdict = self.evidence.look(deployment, placement)
-            seen = replace(seen, verdict=verdict, gates=self._gates(deployment))
+            firing = self._site.alerts(deployment.environment, deployment.service)
+            seen = replace(
+                seen, verdict=verdict, gates=self._gates(deployment), alarm=condemning(deployment, firing)
+            )
             action = decide(deployment, placement, seen)
             self.waiting[name] = action.waiting_for if isinstance(action, Wait) else ""
             turn.check()

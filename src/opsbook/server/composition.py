@@ -27,6 +27,7 @@ from opsbook.security.api import router as security_routes
 from opsbook.security.room import Security
 from opsbook.server.book_api import router as book_routes
 from opsbook.server.console.console import Console, Parts
+from opsbook.server.fires import Fires
 from opsbook.server.handbook import Handbook
 from opsbook.server.observing import Observing, limits_by_release
 from opsbook.server.rooms import Rooms
@@ -79,6 +80,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
         at_failure.callback(telemetry.close)
         synthetic = SyntheticLoad(clock)
         at_failure.callback(synthetic.close)
+        fires = Fires()
         site = Site(
             book=handbook.fresh,
             journal=journal,
@@ -94,6 +96,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             root=book,
             free_port=port_is_free,
             write_version=handbook.write_version,
+            alerts=fires.of,
             boundary=boundary,
         )
         log = logging.getLogger("opsbook").warning
@@ -124,6 +127,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
         at_failure.callback(monitoring.close)
         telemetry.on_scraped(monitoring.rules.scraped)
         monitoring.start()
+        fires.watch(monitoring.rules)
         observing = Observing(site, telemetry, stopping, log, watching=deployments.watching)
         loops = [
             threading.Thread(target=handbook.keep_reading, args=(stopping,), name="handbook", daemon=True),
