@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from opsbook.book.alerts import AlertsFile
 from opsbook.book.checklist import Checklist
 from opsbook.book.cover import Cover
+from opsbook.book.dashboards import DashboardFile
 from opsbook.book.document import Document, Node
 from opsbook.book.effective import EffectiveService
 from opsbook.book.environment import Environment
@@ -58,6 +59,7 @@ class Draft:
     rule_files: tuple[RuleFile, ...] = ()
     notifications: NotificationsFile = field(default_factory=NotificationsFile)
     runbooks: frozenset[str] = frozenset()  # the stems of runbooks/*.md
+    dashboards: Mapping[str, DashboardFile] = field(default_factory=dict)
 
     def document(self, file: str) -> Document:
         """The document of `file`; an empty one when it is not written."""

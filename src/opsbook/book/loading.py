@@ -17,6 +17,8 @@ from opsbook.book.alerts import ALERTS, AlertsFile, alert_faults
 from opsbook.book.checklist import CHECKLIST, Checklist, read_checklist
 from opsbook.book.conflicts import conflicts
 from opsbook.book.cover import Cover
+from opsbook.book.dashboards import FOLDER as DASHBOARDS
+from opsbook.book.dashboards import DashboardFile, dashboard_faults
 from opsbook.book.dependencies import levels
 from opsbook.book.document import Document, parse
 from opsbook.book.draft import COVER, FREEZES, PIPELINE, ROLES, STRATEGIES, Draft
@@ -103,6 +105,7 @@ def _book(files: Files, draft: Draft, cover: Cover, warnings: tuple[Problem, ...
         rule_files=draft.rule_files,
         notifications=draft.notifications,
         runbooks=draft.runbooks,
+        dashboards=MappingProxyType(dict(draft.dashboards)),
     )
 
 
@@ -157,6 +160,7 @@ class _Reading:
             runbooks=frozenset(
                 path[9:-3] for path in paths if path.startswith("runbooks/") and path.endswith(".md")
             ),
+            dashboards=self._dashboards(paths),
         )
 
     def texts(self, paths: tuple[str, ...]) -> dict[str, str]:
@@ -215,13 +219,29 @@ class _Reading:
         """Every other file of monitoring/ that is a Prometheus rule file."""
         found = []
         for path in paths:
-            if path.startswith("monitoring/") and path.endswith((".yaml", ".yml")) and path not in OWN:
+            if (
+                path.startswith("monitoring/")
+                and path.endswith((".yaml", ".yml"))
+                and path not in OWN
+                and not path.startswith(DASHBOARDS)
+            ):
                 content = self._read(path)
                 if content is not None and has_groups(content):
                     file, problems = read_rules(path, content)
                     self.problems += problems
                     found += [file] if file is not None else []
         return tuple(found)
+
+    def _dashboards(self, paths: tuple[str, ...]) -> dict[str, DashboardFile]:
+        found = {}
+        for path in paths:
+            stem = path.removeprefix(DASHBOARDS)
+            if stem != path and path.endswith(".yaml") and "/" not in stem:
+                part = self._model(path, DashboardFile)
+                if part is not None:
+                    self.problems += dashboard_faults(self.documents[path], part)
+                    found[stem[:-5]] = part
+        return found
 
     def _pipeline(self) -> Pipeline | None:
         part = self._model(PIPELINE, PipelineFile)

@@ -10,6 +10,7 @@ from opsbook.book.alerts import AlertsFile
 from opsbook.book.channels import Channel
 from opsbook.book.checklist import Checklist, ChecklistItem, ItemStage
 from opsbook.book.cover import Contact
+from opsbook.book.dashboards import DashboardFile
 from opsbook.book.effective import EffectiveService
 from opsbook.book.environment import Environment
 from opsbook.book.freezes import Freeze
@@ -54,6 +55,7 @@ class Book:
     rule_files: tuple[RuleFile, ...] = ()
     notifications: NotificationsFile = field(default_factory=NotificationsFile)
     runbooks: frozenset[str] = frozenset()  # the stems of runbooks/*.md
+    dashboards: Mapping[str, DashboardFile] = field(default_factory=dict)  # by the stems of their files
 
     def service(self, name: str) -> Service:
         """Raises NotFound with the nearest name."""

@@ -9,6 +9,7 @@ from typing import Any
 from opsbook.book.alerts import ALERTS, AlertsFile
 from opsbook.book.checklist import CHECKLIST, ChecklistHead
 from opsbook.book.cover import Cover
+from opsbook.book.dashboards import DashboardFile
 from opsbook.book.environment import Environment
 from opsbook.book.fields import Part
 from opsbook.book.freezes import FreezesFile
@@ -32,6 +33,7 @@ KINDS: Mapping[str, tuple[str, type[Part]]] = MappingProxyType(
         "roles": ("security/roles.yaml", RolesFile),
         "alerts": (ALERTS, AlertsFile),
         "notifications": (NOTIFICATIONS, NotificationsFile),
+        "dashboard": ("monitoring/dashboards/NAME.yaml", DashboardFile),
     }
 )
 """The kinds of files, each with where it lies and what reads it."""
