@@ -176,6 +176,8 @@ class Evaluator:
         asked_ms = at_ms - round(running.group.query_offset * 1000)
         context = self._context(asked_ms)
         for rule in running.rules:
+            if self._series is None and isinstance(rule.rule, RecordingRule):
+                continue  # the other server records what was exported to it
             self._rule(running.group, rule, at_ms, asked_ms, context)
         running.at, running.seconds = at, self._stopwatch() - began
 
