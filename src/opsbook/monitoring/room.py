@@ -13,9 +13,10 @@ from typing import Protocol
 from opsbook.book import Book
 from opsbook.errors import OpsbookError
 from opsbook.journal import Journal
+from opsbook.monitoring.querying.ports import Queries
 from opsbook.monitoring.rules.compiling import groups_of
 from opsbook.monitoring.rules.model import RuleGroup
-from opsbook.monitoring.rules.ports import Queries, Receiver, Series
+from opsbook.monitoring.rules.ports import Receiver, Series
 from opsbook.monitoring.rules.room import Rules
 from opsbook.monitoring.rules.views import RulesView, Told
 

@@ -18,8 +18,12 @@ from opsbook.deployment.pages.source import Source
 from opsbook.deployment.room import Deployments
 from opsbook.deployment.site import Site
 from opsbook.journal import Durable, Journal
+from opsbook.monitoring.alerting.alertmanager_api import router as alertmanager_routes
+from opsbook.monitoring.alerting.api import router as alerting_routes
 from opsbook.monitoring.alerting.room import Alerting
 from opsbook.monitoring.api import router as monitoring_routes
+from opsbook.monitoring.prometheus_api import router as prometheus_routes
+from opsbook.monitoring.querying.api import router as query_routes
 from opsbook.monitoring.room import Monitoring
 from opsbook.monitoring.rules.api import router as rules_routes
 from opsbook.promql import Engine
@@ -163,6 +167,12 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             security_routes(security),
             monitoring_routes(logs, telemetry, clock, stopping=stopping.is_set),
             rules_routes(monitoring.view),
+            query_routes(monitoring.queries, clock),
+            prometheus_routes(
+                monitoring.queries, telemetry.storage, clock, rules=monitoring.view, targets=telemetry
+            ),
+            alerting_routes(alerting, handbook.current, journal, clock),
+            alertmanager_routes(alerting, handbook.current, clock),
             book_routes(handbook),
         ),
         events=journal,
