@@ -220,9 +220,9 @@ class _Decision:
         tellable = [one for one in ended if self._ending_may_be_told(channel, one)]
         firing = [r for r in group.firing if self._may_be_told(channel, r.alert)] if group else []
         new = any(record.fingerprint not in told.firing for record in firing)
+        route = self._route(name, told, group)
         # A clock that was set back must not keep anybody waiting.
-        last = min(told.at, self._now)
-        route = group.destination.route if group else Route()
+        last = told.at if told.at <= self._now else self._now - route.repeat_interval
         again = last + route.group_interval
         if new or tellable:
             if again > self._now:
@@ -237,6 +237,17 @@ class _Decision:
                 self._look_at(again)
             return None
         return self._reminder(name, told, group, firing, manner, last)
+
+    def _route(self, name: str, told: Told | None, group: _Group | None) -> Route:
+        """The route of a group; of one that has nothing left to tell of, by what it told of."""
+        if group is not None:
+            return group.destination.route
+        for fingerprint in told.firing if told else ():
+            if (record := self._scene.records.get(fingerprint)) is not None:
+                for destination in self._scene.router.destinations(record.alert):
+                    if destination.name == name:
+                        return destination.route
+        return self._scene.router.root
 
     def _reminder(
         self,
@@ -355,8 +366,8 @@ class _Decision:
         return [_notification(channel, bundle, self._now) for bundle in bundles]
 
     def _after(self, candidate: _Candidate) -> float:
-        group = self._groups.get(candidate.name)
-        route = group.destination.route if group else Route()
+        before = self._scene.told.get(candidate.name)
+        route = self._route(candidate.name, before, self._groups.get(candidate.name))
         return self._now + (route.repeat_interval if candidate.told.firing else route.group_interval)
 
     # --- what need not be remembered ---

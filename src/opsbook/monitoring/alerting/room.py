@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import opsbook.monitoring.alerting.kinds as _kinds  # noqa: F401 - registers the kinds of events
 from opsbook.book import Book
@@ -260,7 +261,9 @@ class Alerting:
                 self._silences[name] = silence
 
     def _scene(self, now: float, changed: Mapping[str, Silence | None]) -> Scene:
-        silences = {**self._silences, **changed}
+        silences = [one for one in {**self._silences, **changed}.values() if one and not one.expired]
+        # Asking what is deployed costs a look into the journal: only where a silence wants to know.
+        meanwhile = any(one.during == "deployment" for one in (*self._rules.silences, *silences))
         return Scene(
             now=now,
             records=self._records,
@@ -268,8 +271,8 @@ class Alerting:
             router=self._router,
             rules=self._rules,
             manners=self._manners,
-            silences=tuple(one for one in silences.values() if one is not None and not one.expired),
-            deploying=self._deploying(),
+            silences=silences,
+            deploying=self._deploying() if meanwhile else (),
             unsent=self.delivery.unsent(),
             spent=self._spent,
         )
@@ -291,9 +294,13 @@ class Alerting:
         """Add a silence, or change one. Raises Invalid, NotFound: see `silences.added`."""
         with self._lock:
             now = self._clock.now()
-            silence, change = added(wanted, self._silences, now=now, new_id=self._new_id, actor=actor)
+            silence, change = added(wanted, self._silences, now=now, new_id=self._uuid, actor=actor)
             self._change(change, now)
             return silence
+
+    def _uuid(self) -> str:
+        """As Alertmanager's clients want the ids of silences."""
+        return str(UUID(hex=self._new_id()))
 
     def expire(self, name: str, *, actor: str) -> None:
         """End a silence now. Raises NotFound, or Invalid for the handbook's."""

@@ -93,9 +93,10 @@ class Delivery:
     # --- the outbox ---
 
     def restore(self, documents: Mapping[str, Any]) -> None:
-        """What was in the outbox when opsbook ended; before `start`."""
+        """What was in the outbox when opsbook ended; before `start`. A restart may be how something was mended: all of
+        it is tried at once."""
         for pending in sorted(map(pending_from, documents.values()), key=lambda one: one.order):
-            self._lines.setdefault(pending.notification.channel, []).append(pending)
+            self._lines.setdefault(pending.notification.channel, []).append(replace(pending, next_try=0.0))
             self._order = max(self._order, pending.order)
 
     def documents(self, notifications: Sequence[Notification]) -> tuple[list[Pending], Documents]:
@@ -137,9 +138,10 @@ class Delivery:
     # --- the workers ---
 
     def start(self) -> None:
-        """Send what the outbox has."""
+        """Send what the outbox has, and have every channel of the handbook ready."""
+        known = self._book().channels
         with self._news:
-            for channel in self._lines:
+            for channel in {*self._lines, *known}:
                 self._work_on(channel)
 
     def close(self, timeout: float = 5.0) -> None:
@@ -160,6 +162,8 @@ class Delivery:
 
     def _work(self, channel: str) -> None:
         kept: tuple[tuple[str, ...], Sender] | None = None
+        if channel in (known := self._book().channels):
+            self._senders.prepare(known[channel])
         while (pending := self._next(channel)) is not None:
             try:
                 kept = self._deliver(channel, pending, kept)

@@ -54,6 +54,13 @@ class Senders:
 
         return ByApprise(self._filled(channel.url or ""))
 
+    def prepare(self, channel: Channel) -> None:
+        """Import what the channel needs, so that the first alert does not wait for it."""
+        if channel.kind in ("webhook", "pagerduty"):
+            import httpx  # noqa: F401
+        elif channel.kind == "url":
+            import apprise  # noqa: F401
+
     def _mail(self, channel: Channel) -> Sender:
         from opsbook.world.channels.mail import Mail, MailServer
 
