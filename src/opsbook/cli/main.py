@@ -40,6 +40,8 @@ COMMANDS = {
     "alerts": "opsbook.monitoring.rules.cli:alerts",
     "silence": "opsbook.monitoring.alerting.cli:silence",
     "channels": "opsbook.monitoring.notifications.cli:channels",
+    "dashboards": "opsbook.monitoring.dashboards.cli:dashboards",
+    "top": "opsbook.monitoring.dashboards.top_cli:top",
     "logs": "opsbook.monitoring.cli:logs",
     "monitoring": "opsbook.monitoring.rules.cli:monitoring",
     "query": "opsbook.monitoring.query_cli:query",

@@ -63,7 +63,7 @@ def host_dashboard(host: str) -> Dashboard:
         name=f"hosts/{name}",
         title=host or "This host",
         kind="host",
-        subjects=(f"host/{host}",) if host else (),
+        subjects=(f"host/{host}" if host else "opsbook",),
         rows=(
             Row(
                 "Saturation",
