@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from operator import add
 
 import numpy as np
 
 from opsbook.promql import Matrix, Result, Samples, Scalar, Text, Vector
 from opsbook.promql.series import Floats, Integers, Labels, is_sample
+
+_EXACT = 1e15  # whole numbers below have all their digits
+_SPECIAL = {"nan": "NaN", "inf": "+Inf", "-inf": "-Inf"}
 
 
 def result_json(result: Result) -> str:
@@ -41,37 +45,38 @@ def success(data: str, *, warnings: Sequence[str] = (), infos: Sequence[str] = (
 def _vector(vector: Vector) -> str:
     times = vector.timestamps.tolist()
     found = [
-        f'{{"metric":{_labels(labels)},"value":[{_time(at)},{number}]}}'
+        f'{{"metric":{_labels(labels)},"value":[{_time(at)},"{number}"]}}'
         for labels, number, at in zip(vector.series, _texts(vector.values), times, strict=True)
     ]
     return f"[{','.join(found)}]"
 
 
 def _matrix(matrix: Matrix) -> str:
-    times = [_time(at) for at in matrix.timestamps.tolist()]
+    opened = [f'[{_time(at)},"' for at in matrix.timestamps.tolist()]
     present = is_sample(matrix.values)
     complete = np.logical_and.reduce(present, axis=1)
     rows = []
     series = []
     for row, labels in enumerate(matrix.series):
         if complete[row]:
-            own = times
-            values = matrix.values[row]
-        else:
-            own = [at for at, there in zip(times, present[row].tolist(), strict=True) if there]
-            values = matrix.values[row][present[row]]
-        if own:
             series.append(labels)
-            rows.append(_pairs(own, values))
+            rows.append(_pairs(opened, matrix.values[row]))
+        elif present[row].any():
+            series.append(labels)
+            own = [each for each, there in zip(opened, present[row].tolist(), strict=True) if there]
+            rows.append(_pairs(own, matrix.values[row][present[row]]))
     return _series(series, rows)
 
 
 def _points(timestamps: Integers, values: Floats) -> str:
-    return _pairs([_time(at) for at in timestamps.tolist()], values)
+    return _pairs([f'[{_time(at)},"' for at in timestamps.tolist()], values)
 
 
-def _pairs(times: list[str], values: Floats) -> str:
-    return ",".join([f"[{at},{number}]" for at, number in zip(times, _texts(values), strict=True)])
+def _pairs(opened: list[str], values: Floats) -> str:
+    """Times and values; `opened` is what stands before each value."""
+    if not opened:
+        return ""
+    return '"],'.join(map(add, opened, _texts(values))) + '"]'
 
 
 def _series(series: Sequence[Labels], rows: Iterable[str]) -> str:
@@ -90,15 +95,15 @@ def _time(milliseconds: int) -> str:
     return f"{seconds}.{rest:03d}" if rest else str(seconds)
 
 
-_SPECIAL = {'"nan"': '"NaN"', '"inf"': '"+Inf"', '"-inf"': '"-Inf"'}
-
-
 def _text(value: float) -> str:
-    text = f'"{value!r}"'
-    if text.endswith('.0"'):
-        return f'{text[:-3]}"'
-    return _SPECIAL.get(text, text)
+    return f'"{_texts(np.array([value]))[0]}"'
 
 
 def _texts(values: Floats) -> list[str]:
-    return [_text(value) for value in values.tolist()]
+    """Numbers as the shortest texts that read back as the same; whole ones without a point."""
+    with np.errstate(invalid="ignore"):
+        whole = values.astype(np.int64)
+    if np.array_equal(whole, values) and (np.abs(values) < _EXACT).all():
+        return list(map(str, whole.tolist()))
+    texts = [text.removesuffix(".0") for text in map(repr, values.tolist())]
+    return texts if np.isfinite(values).all() else [_SPECIAL.get(text, text) for text in texts]
