@@ -59,7 +59,9 @@ class Senders:
         if channel.kind in ("webhook", "pagerduty"):
             import httpx  # noqa: F401
         elif channel.kind == "url":
-            import apprise  # noqa: F401
+            import apprise
+
+            apprise.Apprise().add("json://localhost")  # which imports its services
 
     def _mail(self, channel: Channel) -> Sender:
         from opsbook.world.channels.mail import Mail, MailServer
