@@ -99,6 +99,21 @@ def postgresql_database(postgresql_server: str) -> Iterator[str]:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests recorded as ``told``: counts that a reader wants to see although everything passed."""
+    reports = [report for found in terminalreporter.stats.values() for report in found]
+    lines = [
+        str(value)
+        for report in reports
+        for name, value in getattr(report, "user_properties", ())
+        if name == "told" and getattr(report, "when", "") == "call"
+    ]
+    if lines:
+        terminalreporter.section("told by tests")
+        for line in sorted(lines):
+            terminalreporter.line(line)
+
+
 # A shell starts what it puts in the background with SIGINT ignored, and children inherit that; the tests of Ctrl-C
 # are about what it does where a person can press it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

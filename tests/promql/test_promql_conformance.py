@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ def wrong_value(case: Case, result: Result) -> str:
 
 @pytest.mark.skipif(not SCRIPTS, reason="Prometheus' tests are not here; PROMQLTEST_DIR names their folder")
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
-def test_a_script_of_prometheus(script: Path, record_property: pytest.RecordProperty) -> None:
+def test_a_script_of_prometheus(script: Path, record_property: Callable[[str, object], None]) -> None:
     """Every case of the script is answered as Prometheus answers; native histograms as values are skipped by name."""
     passed, skipped, failed = 0, [], []
     for case, samples in run_script(script.read_text()):
@@ -141,14 +142,20 @@ def test_a_script_of_prometheus(script: Path, record_property: pytest.RecordProp
             failed.append(f"{script.name}:{case.line}: {case.query}\n      {what}")
         else:
             passed += 1
-    print(
-        f"{script.name}: {passed} passed, {len(skipped)} skipped (native histograms as values), {len(failed)} failed"
-    )
+    counts = f"{passed} passed, {len(skipped)} skipped (native histograms as values), {len(failed)} failed"
+    record_property("told", f"Prometheus' {script.name}: {counts}")
     for each in skipped:
-        print(f"  skipped {each}")
-    record_property("passed", passed)
-    record_property("skipped", len(skipped))
+        record_property("told", f"Prometheus' {script.name}: skipped {each.partition(':')[2]}")
     assert not failed, "\n".join(["", *failed])
+
+
+@pytest.mark.skipif(not SCRIPTS, reason="Prometheus' tests are not here; PROMQLTEST_DIR names their folder")
+def test_how_many_cases_there_are(record_property: Callable[[str, object], None]) -> None:
+    """Only cases that expect native histograms as values may be left out, and they are counted."""
+    cases = [case for script in SCRIPTS for case, _ in run_script(script.read_text())]
+    native = sum(bool(case.native) for case in cases)
+    record_property("told", f"Prometheus' own tests: {len(cases)} cases, {native} skipped (native histograms)")
+    assert native < len(cases) / 30
 
 
 def test_labels_of_the_script_language() -> None:

@@ -13,7 +13,7 @@ _DAY = 86_400.0
 
 def _days(seconds: Floats) -> np.ndarray[tuple[int, ...], np.dtype[np.datetime64]]:
     whole = np.where(np.isfinite(seconds), np.floor(seconds), 0.0)
-    return np.clip(whole, -1e14, 1e14).astype("datetime64[s]").astype("datetime64[D]")
+    return np.clip(whole, -1e17, 1e17).astype("datetime64[s]").astype("datetime64[D]")
 
 
 def _known(seconds: Floats, values: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Floats:
