@@ -15,6 +15,7 @@ from opsbook.book.environment import Environment
 from opsbook.book.freezes import Freeze
 from opsbook.book.notifications import NotificationsFile
 from opsbook.book.pipeline import Pipeline
+from opsbook.book.probes import ProbeSpec
 from opsbook.book.roles import Grant
 from opsbook.book.rule_files import RuleFile
 from opsbook.book.service import Service
@@ -58,6 +59,7 @@ class Draft:
     alerts: AlertsFile = field(default_factory=AlertsFile)
     rule_files: tuple[RuleFile, ...] = ()
     notifications: NotificationsFile = field(default_factory=NotificationsFile)
+    probes: tuple[ProbeSpec, ...] = ()
     runbooks: frozenset[str] = frozenset()  # the stems of runbooks/*.md
     dashboards: Mapping[str, DashboardFile] = field(default_factory=dict)
 

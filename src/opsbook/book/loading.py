@@ -31,6 +31,7 @@ from opsbook.book.layout import unknown_files
 from opsbook.book.model import Book, granted
 from opsbook.book.notifications import NOTIFICATIONS, NotificationsFile
 from opsbook.book.pipeline import Pipeline, PipelineFile
+from opsbook.book.probes import PROBES, ProbesFile
 from opsbook.book.problems import HandbookError, Problem, in_order
 from opsbook.book.references import dangling
 from opsbook.book.roles import RolesFile
@@ -104,6 +105,7 @@ def _book(files: Files, draft: Draft, cover: Cover, warnings: tuple[Problem, ...
         alerts=draft.alerts,
         rule_files=draft.rule_files,
         notifications=draft.notifications,
+        probes=draft.probes,
         runbooks=draft.runbooks,
         dashboards=MappingProxyType(dict(draft.dashboards)),
     )
@@ -138,6 +140,7 @@ class _Reading:
         freezes = self._model(FREEZES, FreezesFile) if FREEZES in paths else None
         roles = self._model(ROLES, RolesFile) if ROLES in paths else None
         notifications = self._model(NOTIFICATIONS, NotificationsFile) if NOTIFICATIONS in paths else None
+        probes = self._model(PROBES, ProbesFile) if PROBES in paths else None
         return Draft(
             documents=self.documents,
             cover=cover,
@@ -157,6 +160,7 @@ class _Reading:
             alerts=self._alerts() if ALERTS in paths else AlertsFile(),
             rule_files=self._rule_files(paths),
             notifications=notifications or NotificationsFile(),
+            probes=probes.probes if probes else (),
             runbooks=frozenset(
                 path[9:-3] for path in paths if path.startswith("runbooks/") and path.endswith(".md")
             ),

@@ -16,6 +16,7 @@ from opsbook.book.environment import Environment
 from opsbook.book.freezes import Freeze
 from opsbook.book.notifications import NotificationsFile
 from opsbook.book.pipeline import Pipeline
+from opsbook.book.probes import ProbeSpec
 from opsbook.book.problems import Problem, did_you_mean
 from opsbook.book.roles import Grant
 from opsbook.book.rule_files import RuleFile
@@ -54,6 +55,7 @@ class Book:
     alerts: AlertsFile = field(default_factory=AlertsFile)
     rule_files: tuple[RuleFile, ...] = ()
     notifications: NotificationsFile = field(default_factory=NotificationsFile)
+    probes: tuple[ProbeSpec, ...] = ()
     runbooks: frozenset[str] = frozenset()  # the stems of runbooks/*.md
     dashboards: Mapping[str, DashboardFile] = field(default_factory=dict)  # by the stems of their files
 

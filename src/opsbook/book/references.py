@@ -11,6 +11,7 @@ from opsbook.book.document import Document, Loc
 from opsbook.book.draft import COVER, FREEZES, PIPELINE, ROLES, Draft, environment_file, service_file
 from opsbook.book.effective import HTTP_PORTS
 from opsbook.book.notifications import NOTIFICATIONS, RouteSpec
+from opsbook.book.probes import PROBES
 from opsbook.book.problems import Problem, did_you_mean
 from opsbook.book.service import Service
 from opsbook.book.templates import placeholders
@@ -32,6 +33,7 @@ def dangling(draft: Draft) -> Iterator[Problem]:
     yield from _roles(draft)
     yield from _alerts(draft)
     yield from _notifications(draft)
+    yield from _probes(draft)
 
 
 def _known(document: Document, loc: Loc, what: str, name: str, known: Iterable[str]) -> Iterator[Problem]:
@@ -223,6 +225,21 @@ def _actions(draft: Draft, document: Document, loc: Loc, actions: Iterable[Actio
         if action.channel is not None and draft.cover is not None:
             at: Loc = (*loc, "actions", index, "channel")
             yield from _known(document, at, "channel", action.channel, draft.cover.channels)
+
+
+def _probes(draft: Draft) -> Iterator[Problem]:
+    document = draft.document(PROBES)
+    for number, probe in enumerate(draft.probes):
+        path = ("probes", number)
+        if probe.environment is not None:
+            yield from _known(
+                document, (*path, "environment"), "environment", probe.environment, draft.environments
+            )
+        if probe.service is not None:
+            yield from _known(document, (*path, "service"), "service", probe.service, draft.services)
+        if probe.runbook is not None and probe.runbook not in draft.runbooks:
+            where = (*path, "runbook")
+            yield document.warning(where, f"there is no runbooks/{probe.runbook}.md")
 
 
 def _notifications(draft: Draft) -> Iterator[Problem]:

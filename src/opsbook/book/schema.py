@@ -15,6 +15,7 @@ from opsbook.book.fields import Part
 from opsbook.book.freezes import FreezesFile
 from opsbook.book.notifications import NOTIFICATIONS, NotificationsFile
 from opsbook.book.pipeline import PipelineFile
+from opsbook.book.probes import PROBES, ProbesFile
 from opsbook.book.roles import RolesFile
 from opsbook.book.service import Service
 from opsbook.book.strategy import StrategiesFile
@@ -33,6 +34,7 @@ KINDS: Mapping[str, tuple[str, type[Part]]] = MappingProxyType(
         "roles": ("security/roles.yaml", RolesFile),
         "alerts": (ALERTS, AlertsFile),
         "notifications": (NOTIFICATIONS, NotificationsFile),
+        "probes": (PROBES, ProbesFile),
         "dashboard": ("monitoring/dashboards/NAME.yaml", DashboardFile),
     }
 )

@@ -39,6 +39,7 @@ COMMANDS = {
     "freeze": "opsbook.deployment.cli.freeze:freeze",
     "alerts": "opsbook.monitoring.rules.cli:alerts",
     "silence": "opsbook.monitoring.alerting.cli:silence",
+    "probes": "opsbook.monitoring.probes.cli:probes",
     "channels": "opsbook.monitoring.notifications.cli:channels",
     "dashboards": "opsbook.monitoring.dashboards.cli:dashboards",
     "top": "opsbook.monitoring.dashboards.top_cli:top",

@@ -22,6 +22,8 @@ from opsbook.monitoring.alerting.alertmanager_api import router as alertmanager_
 from opsbook.monitoring.alerting.api import router as alerting_routes
 from opsbook.monitoring.alerting.room import Alerting
 from opsbook.monitoring.api import router as monitoring_routes
+from opsbook.monitoring.probes.api import router as probe_routes
+from opsbook.monitoring.probes.room import Probes
 from opsbook.monitoring.prometheus_api import router as prometheus_routes
 from opsbook.monitoring.querying.api import router as query_routes
 from opsbook.monitoring.room import Monitoring
@@ -116,6 +118,16 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             log=log,
             boundary=boundary,
         )
+        probes = Probes(
+            handbook.current,
+            telemetry.storage,
+            journal,
+            secret=secrets.get,
+            mask=secrets.mask,
+            moment=telemetry.moment,
+            log=log,
+        )
+        at_failure.callback(probes.close)
         monitoring = Monitoring(
             Engine(telemetry.storage),
             telemetry.storage,
@@ -124,6 +136,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             moment=telemetry.moment,
             receiver=alerting,
             told=_told(alerting),
+            generators=(probes.groups,),
             log=log,
         )
         at_failure.callback(alerting.close)
@@ -132,11 +145,13 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
         telemetry.on_scraped(monitoring.rules.scraped)
         monitoring.start()
         fires.watch(monitoring.rules)
+        probes.start()
         observing = Observing(site, telemetry, stopping, log, watching=deployments.watching)
         loops = [
             threading.Thread(target=handbook.keep_reading, args=(stopping,), name="handbook", daemon=True),
             threading.Thread(target=observing.run, name="observing", daemon=True),
             threading.Thread(target=monitoring.keep, args=(stopping,), name="monitoring", daemon=True),
+            threading.Thread(target=probes.keep, args=(stopping,), name="probes", daemon=True),
         ]
         for loop in loops:
             loop.start()
@@ -171,6 +186,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             prometheus_routes(
                 monitoring.queries, telemetry.storage, clock, rules=monitoring.view, targets=telemetry
             ),
+            probe_routes(probes),
             alerting_routes(alerting, handbook.current, journal, clock),
             alertmanager_routes(alerting, handbook.current, clock),
             book_routes(handbook),
@@ -185,6 +201,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             synthetic.close,
             durable.close,
             runtime.close,
+            probes.close,
             monitoring.close,
             alerting.close,
             telemetry.close,

@@ -1,0 +1,1 @@
+"""Asks things that opsbook does not run whether they are well."""
