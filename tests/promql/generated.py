@@ -119,7 +119,8 @@ class Queries:
         name = pick(
             ["rate", "rate", "increase", "irate", "delta", "idelta", "deriv", "changes", "resets", "sum_over_time",
              "avg_over_time", "min_over_time", "max_over_time", "count_over_time", "last_over_time",
-             "present_over_time", "stddev_over_time", "stdvar_over_time", "quantile_over_time", "predict_linear", "absent_over_time"]
+             "present_over_time", "stddev_over_time", "stdvar_over_time", "quantile_over_time", "predict_linear",
+             "absent_over_time"]
         )  # fmt: skip
         if name in ("rate", "increase", "irate", "resets"):
             return f"{name}({self._range('requests_total')})"

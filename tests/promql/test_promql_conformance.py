@@ -154,7 +154,9 @@ def test_how_many_cases_there_are(record_property: Callable[[str, object], None]
     """Only cases that expect native histograms as values may be left out, and they are counted."""
     cases = [case for script in SCRIPTS for case, _ in run_script(script.read_text())]
     native = sum(bool(case.native) for case in cases)
-    record_property("told", f"Prometheus' own tests: {len(cases)} cases, {native} skipped (native histograms)")
+    record_property(
+        "told", f"Prometheus' own tests: {len(cases)} cases, {native} skipped (native histograms)"
+    )
     assert native < len(cases) / 30
 
 
