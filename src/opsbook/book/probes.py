@@ -79,7 +79,7 @@ class TcpProbe(Part):
 
     host: HostName = Field(description="Where.", examples=["db.example.com"])
     port: Port = Field(description="The port.", examples=[5432])
-    send: str = Field("", description="What is said.", examples=["PING\r\n"])
+    send: str = Field("", description="What is said.", examples=["QUIT"])
     expect: Pattern | None = Field(None, description="What must be answered.", examples=["PONG"])
 
 

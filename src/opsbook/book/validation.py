@@ -69,6 +69,8 @@ def _explained(document: Document, model: type[BaseModel], details: ErrorDetails
     if kind == "wrong":
         return document.problem((*loc, *context["at"]), context["message"], context["hint"])
     node = document.node(loc)
+    if node is None and loc and (above := document.node(loc[:-1])) is not None and not above.children:
+        node = above  # a short form: the text alone stands for one of the fields
     got = quoted(shorten(str(loc[-1]))) if is_key else found(node)
     if kind == "extra_forbidden":
         known = _keys_at(model, loc[:-1])
