@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from opsbook.promql.series import ABSENT, NAME, Flags, Floats, Integers, LabelKey, Labels, Window, key_of
+from opsbook.promql.series import (
+    ABSENT,
+    NAME,
+    Flags,
+    Floats,
+    Integers,
+    LabelKey,
+    Labels,
+    Window,
+    is_sample,
+    key_of,
+)
 from opsbook.world.telemetry.chunk import Chunk
 from opsbook.world.telemetry.head import COLUMNS, SEALED, Head
 
@@ -75,9 +86,9 @@ class Block:
         self.version = 0  # changes whenever series come or go
         self.dropped_early = 0  # samples given up before the retention had passed, for want of memory
         self.series: list[Labels | None] = []  # by slot; None: free
-        self.ids: npt.NDArray[np.uint32] = np.zeros(16, np.uint32)  # by slot, in the history; 0: none yet
+        self.keys: npt.NDArray[np.uint64] = np.zeros(16, np.uint64)  # by slot, in the history; 0: none yet
         self.written = 0  # everything up to this time has been handed to the history,
-        self.late: list[tuple[int, int, float]] = []  # but these: slot, time, value
+        self.late: list[tuple[int, int, Floats]] = []  # but these: slot, time, value
         self.chunks: list[Chunk] = []
         self.head = Head()
         self._may_grow = may_grow
@@ -102,7 +113,7 @@ class Block:
     @property
     def nbytes(self) -> int:
         """Memory of the arrays."""
-        return self.head.nbytes + self._nbytes_chunks + self.ids.nbytes
+        return self.head.nbytes + self._nbytes_chunks + self.keys.nbytes
 
     @property
     def last(self) -> int | None:
@@ -122,7 +133,7 @@ class Block:
         if self._free:
             slot = self._free.pop()
             self.series[slot] = dict(key)
-            self.ids[slot] = 0
+            self.keys[slot] = 0
         else:
             slot = len(self.series)
             if not self._room_for(slot):
@@ -162,8 +173,13 @@ class Block:
         self.release()
         return at
 
-    def place(self, slot: int, at: int, value: float) -> bool | None:
+    def place(self, slot: int, at: int, value: Floats) -> bool | None:
         """Write a sample that somebody sent, where its time belongs; nothing is marked stale.
+
+        Args:
+            slot: of the series.
+            at: milliseconds.
+            value: an array of one.
 
         Returns:
             True when it was taken or was here already, False when there is another value, None when it is too old.
@@ -178,10 +194,10 @@ class Block:
         cell = head.values[column, slot : slot + 1]
         before = cell.view(np.int64)[0]
         if before != ABSENT:
-            return bool(before == np.float64(value).view(np.int64))
-        cell[0] = value
+            return bool(before == value.view(np.int64)[0])
+        cell[:] = value  # an array, because a float of Python may lose the bits of a marker
         if at <= self.written:
-            self.late.append((slot, at, value))
+            self.late.append((slot, at, value.copy()))
         return True
 
     def end(self, at: int) -> None:
@@ -220,6 +236,60 @@ class Block:
         if low < high:
             there |= (head.values.view(np.int64)[low:high, slots] != ABSENT).any(axis=0)
         return there
+
+    def unwritten(self, most: int) -> tuple[Stretch, list[tuple[int, int, Floats]]] | None:
+        """What the history does not have yet, at most about `most` cells of it; taken to be written from now on.
+
+        Returns:
+            A stretch of all series, and the samples that came late; None when there is nothing.
+        """
+        last = self.last
+        if (last is None or last <= self.written) and not self.late:
+            return None
+        slots = np.array([slot for slot, labels in enumerate(self.series) if labels is not None], np.int64)
+        times = [chunk.timestamps for chunk in self.chunks if chunk.last > self.written]
+        times.append(self.head.timestamps[: self.head.length])
+        new = np.concatenate(times)
+        new = new[new > self.written][: max(1, most // max(1, slots.size))]
+        late, self.late = self.late, []
+        stretch = self.stretch(slots, self.written + 1, int(new[-1]) if new.size else self.written)
+        if new.size:
+            self.written = int(new[-1])
+        return stretch, late
+
+    def restore(self, series: Sequence[Labels], keys: Sequence[int], window: Window) -> None:
+        """Take back what the history remembers; what is here already stays as it is.
+
+        Args:
+            series: labels, one for each row of the window.
+            keys: theirs, in the history.
+            window: samples, all of them older than what is here.
+        """
+        first = next((int(c.timestamps[0]) for c in self.chunks), None)
+        if first is None and self.head.length:
+            first = int(self.head.timestamps[0])
+        width = (
+            int(np.searchsorted(window.timestamps, first)) if first is not None else window.timestamps.size
+        )
+        placed = [(row, slot) for row, labels in enumerate(series) if (slot := self.slot(labels)) is not None]
+        if not placed or not width:
+            return
+        rows, slots = (np.array(part, np.int64) for part in zip(*placed, strict=True))
+        self.keys[slots] = np.asarray(keys, np.uint64)[rows]
+        chunks = []
+        for low in range(0, width, SEALED):
+            part = slice(low, min(low + SEALED, width))
+            values = np.empty((part.stop - low, len(self.series)))
+            values.view(np.int64)[:] = ABSENT
+            values[:, slots] = window.values[rows, part].T
+            chunks.append(Chunk(window.timestamps[part], window.scraped[part], values))
+        if first is None:
+            self._alive = is_sample(values[-1])
+            self.written = chunks[-1].last
+        self.chunks[:0] = chunks
+        nbytes = sum(chunk.nbytes for chunk in chunks)
+        self._nbytes_chunks += nbytes
+        self._may_grow(nbytes)
 
     def seal(self, count: int) -> None:
         """Pack the `count` oldest columns of the head, and forget what is too old."""
@@ -301,6 +371,6 @@ class Block:
             if not self._may_grow((wanted - rows) * COLUMNS * 8):
                 return False
             self.head.resize(wanted)
-        if slot >= self.ids.size:
-            self.ids = np.concatenate([self.ids, np.zeros(max(self.ids.size, slot + 1), np.uint32)])
+        if slot >= self.keys.size:
+            self.keys = np.concatenate([self.keys, np.zeros(max(self.keys.size, slot + 1), np.uint64)])
         return True

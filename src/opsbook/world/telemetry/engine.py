@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import psutil
 
 from opsbook.errors import Failed
 from opsbook.world.telemetry.exposition import Metric, render
+from opsbook.world.telemetry.history.compaction import Retention
+from opsbook.world.telemetry.history.history import History, HistoryStatus
 from opsbook.world.telemetry.named import named_metric
 from opsbook.world.telemetry.recording import TargetStatus, Warn
 from opsbook.world.telemetry.request_counts import request_counts
@@ -34,6 +37,9 @@ class EmbeddedTelemetry:
         timeout: seconds after which a scrape has failed.
         max_bytes: of one answer of a target.
         warn: told whenever a target begins to have more series than are kept, with a sentence for people.
+        history: a folder for the samples of the last weeks; None: what is not in memory is gone.
+        retention: how long the history keeps what.
+        warn_history: told in a sentence when the history fails, and when it works again.
     """
 
     def __init__(
@@ -46,9 +52,11 @@ class EmbeddedTelemetry:
         timeout: float = 5.0,
         max_bytes: int = 10 * 1024 * 1024,
         warn: Warn = lambda _target, _sentence: None,
+        history: Path | None = None,
+        retention: Retention = Retention(),  # noqa: B008 - frozen
+        warn_history: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.store = store or HotStore()
-        self.storage = Storage(self.store)
         self._scraper = Scraper(
             self.store,
             clock,
@@ -58,6 +66,16 @@ class EmbeddedTelemetry:
             max_bytes=max_bytes,
             warn=warn,
         )
+        self.history: History | None = None
+        if history is not None:
+            now = self._scraper.timeline.now
+            self.history = History(history, self.store, now, retention=retention, warn=warn_history)
+        self.storage = Storage(self.store, self.history)
+
+    def start(self) -> None:
+        """Open the history and take its newest samples back into memory; before the first targets, else for nothing."""
+        if self.history is not None:
+            self.history.start()
 
     def targets(self, targets: Sequence[Target]) -> None:
         """Replace the set of targets; those that left get staleness markers. New ones are scraped at once.
@@ -113,8 +131,10 @@ class EmbeddedTelemetry:
         return render(self._own_metrics())
 
     def close(self) -> None:
-        """End the scraping; what is in the store stays readable."""
+        """End the scraping and write what is new to the history; what is in memory stays readable."""
         self._scraper.close()
+        if self.history is not None:
+            self.history.close()
 
     def _own_metrics(self) -> Iterator[Metric]:
         yield from _process_metrics()
@@ -150,6 +170,24 @@ class EmbeddedTelemetry:
         }
         for name, (description, value) in counters.items():
             yield Metric(name, "counter", description, (({}, value),))
+        if self.history is not None:
+            yield from _history_metrics(self.history.status())
+
+
+def _history_metrics(status: HistoryStatus) -> Iterator[Metric]:
+    values: dict[str, tuple[str, str, float]] = {
+        "opsbook_history_up": ("gauge", "Whether samples are written to the history.", not status.problem),
+        "opsbook_history_bytes": ("gauge", "Size of the history's files.", status.nbytes),
+        "opsbook_history_files": ("gauge", "Files of the history.", status.files),
+        "opsbook_history_samples_written_total": ("counter", "Samples written.", status.samples),
+        "opsbook_history_failures_total": ("counter", "Writings that failed.", status.failures),
+        "opsbook_history_files_damaged_total": ("counter", "Files moved aside as damaged.", status.damaged),
+    }
+    if status.written_at is not None:
+        said = "When samples were written last, epoch seconds."
+        values["opsbook_history_written_timestamp_seconds"] = ("gauge", said, status.written_at)
+    for name, (kind, description, value) in values.items():
+        yield Metric(name, kind, description, (({}, float(value)),))
 
 
 def _process_metrics() -> Iterator[Metric]:

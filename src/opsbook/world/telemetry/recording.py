@@ -70,7 +70,7 @@ class Recording:
         self._totals = totals
         self._labels = labels_of(target)
         self._block = store.block(self._labels)
-        self._cache = ScrapeCache(self._block, self._labels)
+        self._cache = ScrapeCache(self._block, self._labels, store.metadata)
         self._about: Integers = np.empty(0, np.int64)
         self._about_layout = -1
         self._to_warn = False

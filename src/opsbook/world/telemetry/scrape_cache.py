@@ -17,6 +17,7 @@ from opsbook.errors import Invalid
 from opsbook.promql.series import Labels
 from opsbook.world.telemetry.block import Block
 from opsbook.world.telemetry.exposition import parse_line
+from opsbook.world.telemetry.metadata import MetadataStore
 from opsbook.world.telemetry.staleness import Floats, Integers
 
 _MAX_PROBLEMS = 1000  # after so many unreadable lines the rest is not read: somebody serves something else
@@ -53,10 +54,13 @@ class ScrapeCache:
     Args:
         block: where its series get their slots.
         labels: put on every series; a label of the same name in the body is kept as ``exported_NAME``.
+        metadata: gets what the comments say of the metrics.
     """
 
-    def __init__(self, block: Block, labels: Labels) -> None:
+    def __init__(self, block: Block, labels: Labels, metadata: MetadataStore | None = None) -> None:
         self._block = block
+        self._metadata = metadata
+        self._said: list[bytes] = []  # the comments of the last body that was read line by line
         self._labels = dict(labels)
         self._slots: dict[bytes, int] = {}
         self._block_layout = block.layout
@@ -118,6 +122,7 @@ class ScrapeCache:
                 problems.add(Invalid(f"expected a value, found {text[:20]!r}", where=f"line {index + 1}"))
         if problems.first is not None and not slots and not refused:
             raise problems.first
+        self._listen(lines)
         taken = np.fromiter(slots, np.int64, len(slots))
         # Only a body whose every line fits "prefix, blank, value" may be taken on sight the next time.
         simple = all(prefix in known for prefix in compress(prefixes, chosen))
@@ -126,6 +131,14 @@ class ScrapeCache:
             self._layout = _Layout(prefixes, tuple(chosen), skipped, tuple(compress(texts, skipped)), taken)
         values = np.fromiter(slots.values(), np.float64, len(slots))
         return Reading(taken, values, len(slots) + refused, refused, problems.count, problems.first)
+
+    def _listen(self, lines: list[bytes]) -> None:
+        """What the comments say, when it is something else than the last time."""
+        if self._metadata is not None:
+            said = [line for line in lines if line.startswith(b"# ")]
+            if said != self._said:
+                self._said = said
+                self._metadata.read(said)
 
     def _first_seen(self, line: bytes, prefix: bytes, number: int) -> tuple[int, float]:
         if len(line) > _MAX_LINE:

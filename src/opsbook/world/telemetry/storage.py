@@ -3,41 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from opsbook.promql.series import (
-    NAME,
-    Floats,
-    Integers,
-    LabelKey,
-    Labels,
-    Matcher,
-    Selection,
-    is_sample,
-    key_of,
-)
+from opsbook.promql.series import Floats, Integers, Labels, Matcher, Selection, Window, key_of
+from opsbook.world.telemetry.history.history import History
+from opsbook.world.telemetry.history.reading import Aggregates
+from opsbook.world.telemetry.metadata import Metadata
+from opsbook.world.telemetry.pushes import Pushes, Received
 from opsbook.world.telemetry.store import HotStore
 
-
-@dataclass(frozen=True, slots=True)
-class Metadata:
-    """What a target says of a metric."""
-
-    kind: str  # counter, gauge, histogram, summary, untyped, ...
-    help: str = ""
-    unit: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """What became of pushed samples."""
-
-    accepted: int = 0
-    refused: int = 0  # their series are too many
-    out_of_order: int = 0  # older than what the series has, or the same time with another value
-    too_old: int = 0  # older than what can still be placed
+__all__ = ["Aggregates", "Metadata", "Received", "SampleWriter", "Storage"]
 
 
 class Storage:
@@ -45,42 +21,82 @@ class Storage:
 
     Args:
         hot: the last hours.
+        history: what was before; None: nothing is.
     """
 
-    def __init__(self, hot: HotStore) -> None:
+    def __init__(self, hot: HotStore, history: History | None = None) -> None:
         self.hot = hot
+        self._history = history
+        self._pushes = Pushes(hot)
 
     def select(self, matchers: Sequence[Matcher], start: int, end: int) -> tuple[Selection, ...]:
         """Every series that all `matchers` fit, between two times in milliseconds, both included.
 
+        The history is asked only for what is not in memory.
+
         Returns:
             One selection or more per target that has such series; markers of staleness and absence are in the
-            values, bit for bit.
+            values, bit for bit. A series may be in several of them, whose times do not overlap.
+
+        Raises:
+            Failed: the history is needed and cannot be read.
         """
-        return self.hot.select(matchers, start, end)
+        found = self.hot.find(matchers, start, end)
+        if self._history is None or start >= found.since:
+            return found.selections
+        earlier = self._history.select(matchers, start, min(end, found.since - 1))
+        kept: list[Selection] = []
+        for selection in earlier:
+            since = self.hot.since(key_of(selection.target))
+            kept += _between(selection, start, end if since is None else since - 1)
+        for selection in found.selections:
+            since = self.hot.since(key_of(selection.target))
+            kept += _between(selection, start if since is None else max(start, since), end)
+        return tuple(kept)
 
     def series(self, matchers: Sequence[Matcher], start: int, end: int) -> tuple[Labels, ...]:
-        """The labels of every series that has a sample in that stretch, in the order of their labels."""
-        found: dict[LabelKey, Labels] = {}
-        for selection in self.select(matchers, start, end):
-            present = is_sample(selection.window.values).any(axis=1)
-            for row in np.flatnonzero(present):
-                labels = selection.series[row]
-                found[key_of(labels)] = labels
+        """The labels of every series that has a sample in that stretch, in the order of their labels.
+
+        Raises:
+            Failed: the history is needed and cannot be read.
+        """
+        hot, since = self.hot.series(matchers, start, end)
+        found = {key_of(labels): labels for labels in hot}
+        if self._history is not None and start < since:
+            earlier = self._history.series(matchers, start, min(end, since - 1))
+            found.update((key_of(labels), labels) for labels in earlier)
         return tuple(found[key] for key in sorted(found))
 
     def names(self, matchers: Sequence[Matcher], start: int, end: int) -> tuple[str, ...]:
-        """The names of labels that such series have, `__name__` included, in order."""
+        """The names of labels that such series have, `__name__` included, in order. Raises as `series`."""
         return tuple(sorted({name for labels in self.series(matchers, start, end) for name in labels}))
 
     def label_values(self, label: str, matchers: Sequence[Matcher], start: int, end: int) -> tuple[str, ...]:
-        """The values that one label has in such series, in order."""
+        """The values that one label has in such series, in order. Raises as `series`."""
         found = {labels.get(label, "") for labels in self.series(matchers, start, end)}
         return tuple(sorted(found - {""}))
 
     def metadata(self, metric: str | None = None) -> Mapping[str, tuple[Metadata, ...]]:
-        """What targets say of a metric, or of all of them, by name."""
-        return {}
+        """What targets say of a metric, or of all of them, by name; each opinion once."""
+        return self.hot.metadata.of(metric)
+
+    def aggregates(
+        self, matchers: Sequence[Matcher], start: int, end: int, *, hours: bool = False
+    ) -> tuple[Aggregates, ...]:
+        """What each series did in stretches of five minutes or of an hour: count, sum, extremes, growth.
+
+        Args:
+            matchers: which series.
+            start, end: milliseconds; stretches that end after `start` and at `end` at the latest. What is younger
+                than about two hours is not there yet.
+            hours: stretches of an hour.
+
+        Raises:
+            Failed: the history cannot be read.
+        """
+        if self._history is None:
+            return ()
+        return tuple(self._history.aggregates(matchers, start, end, hours=hours))
 
     def writer(self, owner: Labels) -> SampleWriter:
         """A place for series that somebody computes.
@@ -96,22 +112,19 @@ class Storage:
         Args:
             series: labels (`__name__` included), times in milliseconds, and values; the marker `STALE` is kept.
         """
-        accepted = refused = out_of_order = 0
-        for labels, times, values in series:
-            with self.hot.lock:
-                block = self.hot.block(
-                    {"job": "", **{k: labels[k] for k in (NAME, "job", "instance") if k in labels}}
-                )
-                slot = block.slot(labels)
-                for at, value in zip(times.tolist(), range(len(values)), strict=True):
-                    if slot is None:
-                        refused += 1
-                    elif block.last is not None and at <= block.last:
-                        out_of_order += 1
-                    else:
-                        block.append(at, np.array([slot]), values[value : value + 1])
-                        accepted += 1
-        return Received(accepted, refused, out_of_order)
+        return self._pushes.receive(series)
+
+
+def _between(selection: Selection, start: int, end: int) -> list[Selection]:
+    """The part of a selection between two times, when there is one."""
+    window = selection.window
+    low, high = np.searchsorted(window.timestamps, (start, end + 1))
+    if low >= high:
+        return []
+    if high - low == window.timestamps.size:
+        return [selection]
+    part = Window(window.timestamps[low:high], window.values[:, low:high], window.scraped[low:high])
+    return [Selection(selection.target, selection.series, part)]
 
 
 class SampleWriter:

@@ -14,6 +14,7 @@ import numpy as np
 from opsbook.promql.series import LabelKey, Labels, Matcher, Selection, key_of
 from opsbook.world.telemetry.block import Block
 from opsbook.world.telemetry.choices import Choices
+from opsbook.world.telemetry.metadata import MetadataStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class HotStore:
     ) -> None:
         self.lock = threading.RLock()
         self.max_series = max_series
+        self.metadata = MetadataStore()
         self._retention = int(retention * 1000)
         self._max_bytes = max_bytes
         self._blocks: dict[LabelKey, Block] = {}

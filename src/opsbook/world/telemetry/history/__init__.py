@@ -1,0 +1,1 @@
+"""The samples of the last weeks, on disk: sorted files that DuckDB reads and rewrites."""

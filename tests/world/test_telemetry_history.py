@@ -1,0 +1,402 @@
+"""The history: what was written comes back bit for bit, whatever happens to files, disk and process meanwhile."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from opsbook.promql.series import STALE, Matcher, is_sample
+from opsbook.world.telemetry.block import Block
+from opsbook.world.telemetry.history.compaction import Retention
+from opsbook.world.telemetry.history.history import History
+from opsbook.world.telemetry.storage import Storage
+from opsbook.world.telemetry.store import HotStore
+
+TARGET = {"job": "metrics", "instance": "web-1"}
+START = 1_800_000_000_000  # a full hour
+MINUTE = 60_000
+KEEP = Retention()
+
+
+class Place:
+    """A hot store with its history, and a clock that a test moves."""
+
+    def __init__(
+        self, folder: Path, *, retention: float = 21_600.0, keep: Retention = KEEP, **options: object
+    ) -> None:
+        self.now = START
+        self.told: list[str] = []
+        self.hot = HotStore(retention=retention)
+        options = {"flush": 3600.0, "warn": self.told.append, "retention": keep, **options}
+        self.history = History(folder, self.hot, lambda: self.now, **options)  # type: ignore[arg-type]
+        self.storage = Storage(self.hot, self.history)
+
+    def block(self, **labels: str) -> Block:
+        return self.hot.block({**TARGET, **labels})
+
+    def write(self, at: int, *, target: str = "web-1", **values: float) -> None:
+        block = self.block(instance=target)
+        slots = [block.slot({"__name__": name, **block.labels}) for name in values]
+        block.append(at, np.array(slots, np.int64), np.array(list(values.values()), float))
+
+    def points(self, name: str, start: int = 0, end: int = 2**61) -> list[tuple[int, float]]:
+        found = []
+        for selection in self.storage.select([Matcher("__name__", "=", name)], start, end):
+            for row in range(len(selection.series)):
+                times, values = selection.points(row)
+                found += list(zip(times.tolist(), values.tolist(), strict=True))
+        return sorted(found)
+
+    def bits(self, name: str) -> list[tuple[int, int]]:
+        found = []
+        for selection in self.storage.select([Matcher("__name__", "=", name)], 0, 2**61):
+            times = selection.window.timestamps.tolist()
+            found += list(zip(times, selection.window.values[0].view(np.int64).tolist(), strict=True))
+        return sorted(found)
+
+
+@contextmanager
+def place(folder: Path, now: int = START, **options: object) -> Iterator[Place]:
+    found = Place(folder, **options)  # type: ignore[arg-type]
+    found.now = now
+    found.history.start()
+    try:
+        yield found
+    finally:
+        found.history.close()
+
+
+def test_what_is_written_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    """Values, infinities, NaN that a target sent, and the marker of staleness, after a restart."""
+    with place(tmp_path) as first:
+        for at, value in enumerate([1.5, float("inf"), float("nan"), -0.0, 5e-324]):
+            first.write(START + at * 5000, a=value, b=at)
+        first.write(START + 25_000, b=7)
+        before = first.bits("a")
+    assert int(STALE) == before[-1][1]
+    with place(tmp_path, START + MINUTE) as second:
+        assert before == second.bits("a")
+        assert [] == second.told
+
+
+def test_memory_is_filled_again_after_a_restart(tmp_path: Path) -> None:
+    """Rules that look back find everything without the files; a series that is gone since is marked stale."""
+    with place(tmp_path) as first:
+        for at in range(700):
+            first.write(START + at * 5000, a=at, gone=1)
+            first.write(START + at * 5000 + 1, target="web-2", a=-at)
+    with place(tmp_path, START + 3_500_000) as second:
+        found = second.hot.select(
+            [Matcher("__name__", "=", "a"), Matcher("instance", "=", "web-1")], 0, 2**61
+        )
+        assert 700 == sum(selection.points(0)[0].size for selection in found)
+        second.write(START + 3_500_000, a=700)
+        assert int(STALE) == second.bits("gone")[-1][1]
+        assert (START + 3_500_000, 700.0) == second.points("a")[-1]
+        assert 1401 == len(second.points("a"))
+
+
+def test_a_failed_scrape_is_known_after_a_restart(tmp_path: Path) -> None:
+    """The columns in which the target did not answer are told apart by its own `up`."""
+    with place(tmp_path) as first:
+        for at in range(6):
+            first.write(START + at * 5000, up=at != 3, a=at)
+    with place(tmp_path, START + MINUTE) as second:
+        (found,) = second.hot.select([Matcher("__name__", "=", "a")], 0, 2**61)
+        assert [True, True, True, False, True, True] == found.window.scraped.tolist()
+
+
+def test_memory_and_files_together_give_every_sample_once(tmp_path: Path) -> None:
+    """Far more samples than fit into memory: each is there once, wherever the question begins and ends."""
+    with place(tmp_path, retention=60) as here:
+        for at in range(2000):
+            here.now = START + at * 1000
+            here.write(here.now, a=at)
+            if at % 97 == 0:
+                here.history.flush()
+        assert START < (here.hot.since(tuple(sorted(TARGET.items()))) or 0)
+        for low, high in ((0, 1999), (100, 200), (1200, 1900), (1590, 1610), (1999, 1999)):
+            expected = [(START + at * 1000, float(at)) for at in range(low, high + 1)]
+            assert expected == here.points("a", START + low * 1000, START + high * 1000)
+
+
+def test_a_target_that_left_is_in_the_files(tmp_path: Path) -> None:
+    """It is forgotten in memory after a while; questions about that time still find it, and its labels."""
+    with place(tmp_path, retention=60) as here:
+        for at in range(10):
+            here.write(START + at * 1000, target="gone", a=at)
+        here.history.flush()
+        here.hot.end({**TARGET, "instance": "gone"}, START + 10_000)
+        here.hot.expire(START + 200_000)
+        here.write(START + 200_000, b=1)
+        assert 1 == here.hot.size().blocks
+        assert [float(at) for at in range(10)] == [value for _, value in here.points("a")]
+        matchers = [Matcher("job", "=", "metrics")]
+        assert ("gone", "web-1") == here.storage.label_values("instance", matchers, 0, 2**61)
+        assert ("__name__", "instance", "job") == here.storage.names(matchers, 0, 2**61)
+        assert ("b",) == here.storage.label_values("__name__", matchers, START + 100_000, 2**61)
+
+
+@pytest.mark.parametrize("series", [3, 300])
+def test_files_are_sorted_into_few(tmp_path: Path, series: int) -> None:
+    """After two hours the small files are one; what they say is the same, the small ones are removed."""
+    names = [f"m{number}" for number in range(series)]
+    with place(tmp_path, retention=60) as here:
+        for at in range(260):
+            here.now = START + at * 30_000
+            values: dict[str, Any] = {name: at + number for number, name in enumerate(names)}
+            here.write(here.now, **values)
+            if at % 10 == 0:
+                here.history.flush()
+        before = here.points("m1")
+        everything = len(here.storage.select([Matcher("__name__", "=~", "m.*")], 0, 2**61)[0].series)
+        here.history.maintain()
+        assert 1 == len(list((tmp_path / "raw").glob("1-*.parquet")))
+        assert before == here.points("m1")
+        assert series == everything
+        here.now += 100_000
+        here.history.maintain()
+        assert [] == list((tmp_path / "raw").glob("0-*.parquet"))
+        assert before == here.points("m1")
+
+
+def test_five_minutes_and_hours_tell_what_happened(tmp_path: Path) -> None:
+    """Number, sum, extremes, last value; a counter's growth is exact over resets and over the borders of files."""
+    random = np.random.default_rng(3)
+    with place(tmp_path, retention=60) as here:
+        counter, grown, gauges, growth = 1000.0, 0.0, list[float](), dict[int, float]()
+        for at in range(1, 1000):
+            here.now = START + at * 20_000
+            step = float(random.integers(0, 10))
+            counter = step if at % 111 == 0 else counter + step
+            grown += step
+            gauge = float(random.normal())
+            gauges.append(gauge)
+            bucket = -(-here.now // 300_000) * 300_000
+            growth[bucket] = growth.get(bucket, 0.0) + step * (at > 1)
+            here.write(here.now, x_total=counter, temperature=gauge)
+            if at % 300 == 0:
+                here.history.flush()
+                here.history.maintain()
+        here.history.flush()
+        here.now += 3 * 3_600_000
+        here.history.maintain()
+        (found,) = here.storage.aggregates([Matcher("__name__", "=", "x_total")], START, here.now)
+        assert growth == dict(zip(found.timestamps.tolist(), found.grown.tolist(), strict=True))
+        (hours,) = here.storage.aggregates(
+            [Matcher("__name__", "=", "temperature")], START, here.now, hours=True
+        )
+        assert len(gauges) == int(hours.count.sum())
+        assert sum(gauges) == pytest.approx(float(hours.sum.sum()))
+        assert (min(gauges), max(gauges)) == (hours.min.min(), hours.max.max())
+        assert gauges[-1] == hours.last[-1]
+        assert (START + 3_600_000 * np.arange(1, 7)).tolist() == hours.timestamps.tolist()
+
+
+def test_old_samples_become_one_for_five_minutes(tmp_path: Path) -> None:
+    """Past their retention the samples are gone, the coarse ones answer, and increases stay what they were."""
+    kept = Retention(raw=6 * 3600.0, coarse=86_400.0)
+    with place(tmp_path, retention=60, keep=kept) as here:
+        counter = 0.0
+        for at in range(12 * 60):
+            here.now = START + at * MINUTE
+            counter = 0.0 if at == 100 else counter + 1
+            here.write(here.now, x_total=counter, g=at)
+            if at % 60 == 59:
+                here.history.flush()
+                here.history.maintain()
+        old = here.points("x_total", START, START + 10_500_000)
+        assert [START + number * 300_000 for number in range(36)] == [at for at, _ in old]
+        assert 175 - 1 == old[-1][1] - old[0][1]
+        assert all(before[1] < after[1] for before, after in pairwise(old))
+        assert (START + 6_000_000, 100.0) == here.points("g", START, START + 2 * 3_600_000)[20]
+        here.now += 86_400_000 * 2
+        here.history.maintain()
+        assert [] == here.points("g", START, START + 3 * 3_600_000)
+
+
+def test_pushed_samples_that_come_late_are_kept(tmp_path: Path) -> None:
+    """One that arrives after its time was written is in memory and in the files."""
+    with place(tmp_path) as here:
+
+        def push(name: str, *points: tuple[int, float]) -> tuple[int, int]:
+            labels = {"__name__": name, "job": "node", "instance": "n1"}
+            times, values = (np.array(part) for part in zip(*points, strict=True))
+            received = here.storage.receive([(labels, times.astype(np.int64), values.astype(float))])
+            return received.accepted, received.out_of_order
+
+        assert (2, 0) == push("a", (START, 1.0), (START + 10_000, 2.0))
+        here.history.flush()
+        assert (2, 0) == push("b", (START, 5.0), (START + 10_000, 6.0))
+        assert (1, 1) == push("a", (START + 5000, 1.5), (START, 9.0))
+        assert (1, 0) == push("a", (START, 1.0))
+    with place(tmp_path, START + MINUTE) as again:
+        assert [(START, 1.0), (START + 5000, 1.5), (START + 10_000, 2.0)] == again.points("a")
+        assert [(START, 5.0), (START + 10_000, 6.0)] == again.points("b")
+
+
+def test_a_damaged_file_is_moved_aside(tmp_path: Path) -> None:
+    """It is told of, kept for whoever wants to look, and all the others are read and written."""
+    with place(tmp_path) as first:
+        for at in range(3):
+            first.write(START + at * MINUTE, a=at)
+            first.history.flush()
+    files = sorted((tmp_path / "raw").iterdir())
+    files[1].write_bytes(files[1].read_bytes()[:-40])
+    with place(tmp_path, START + 5 * MINUTE) as second:
+        assert [0.0, 2.0] == [value for _, value in second.points("a")]
+        (told,) = second.told
+        assert "damaged" in told
+        assert [f"raw-{files[1].name}"] == [path.name for path in (tmp_path / "damaged").iterdir()]
+        second.write(START + 5 * MINUTE, a=5)
+        second.history.flush()
+        assert "" == second.history.status().problem
+        assert 1 == second.history.status().damaged
+
+
+def test_a_damaged_catalogue_costs_the_names_only(tmp_path: Path) -> None:
+    """The series go on under new numbers, and no old sample is taken for one of theirs."""
+    with place(tmp_path) as first:
+        first.write(START, a=1)
+    (file,) = (tmp_path / "series").iterdir()
+    file.write_bytes(b"no longer a file of ours")
+    with place(tmp_path, START + MINUTE) as second:
+        second.write(START + MINUTE, b=2)
+        second.history.flush()
+        assert [(START + MINUTE, 2.0)] == second.points("b")
+        assert [] == second.points("a")
+    with place(tmp_path, START + 2 * MINUTE) as third:
+        assert [(START + MINUTE, 2.0)] == third.points("b")
+
+
+def test_only_one_writes(tmp_path: Path) -> None:
+    """A second opsbook says that the history is locked, watches all the same, and writes once it may."""
+    with place(tmp_path) as first, place(tmp_path) as second:
+        second.write(START, a=1)
+        assert "another opsbook" in second.history.status().problem
+        assert [(START, 1.0)] == second.points("a")
+        first.history.close()
+        second.history._open()
+        second.history.flush()
+        assert "" == second.history.status().problem
+    with place(tmp_path, START + 1000) as third:
+        assert [(START, 1.0)] == third.points("a")
+
+
+def test_the_disk_is_full(tmp_path: Path) -> None:
+    """It is told once, memory goes on, and nothing is missing once there is room again."""
+    free = [10**12]
+    with place(tmp_path, free=lambda _: free[0]) as here:
+        here.write(START, a=0)
+        here.history.flush()
+        free[0] = 1000
+        for at in range(1, 4):
+            here.write(START + at * 1000, a=at)
+            here.history.flush()
+        status = here.history.status()
+        assert ("the disk is full" in status.problem, 3) == (True, status.failures)
+        assert 4 == len(here.points("a"))
+        free[0] = 10**12
+        here.history.flush()
+        assert "" == here.history.status().problem
+        assert 2 == len(here.told)
+    with place(tmp_path, START + MINUTE) as again:
+        assert 4 == len(again.points("a"))
+
+
+def test_writing_fails_halfway(tmp_path: Path) -> None:
+    """A folder that cannot be written to loses nothing that is in memory."""
+    with place(tmp_path) as here:
+        here.write(START, a=0)
+        here.history.flush()
+        (tmp_path / "raw").rename(tmp_path / "elsewhere")
+        (tmp_path / "raw").write_text("in the way")
+        here.write(START + 1000, a=1)
+        here.history.flush()
+        assert here.history.status().problem
+        (tmp_path / "raw").unlink()
+        (tmp_path / "elsewhere").rename(tmp_path / "raw")
+        here.history.flush()
+        assert "" == here.history.status().problem
+    with place(tmp_path, START + MINUTE) as again:
+        assert [0.0, 1.0] == [value for _, value in again.points("a")]
+
+
+def test_a_crash_between_sorting_and_removing(tmp_path: Path) -> None:
+    """The small files that are still there beside the sorted one count once."""
+    with place(tmp_path, retention=60) as here:
+        for at in range(300):
+            here.now = START + at * 30_000
+            here.write(here.now, a=at)
+            if at % 50 == 0:
+                here.history.flush()
+        here.history.flush()
+        small = {path: path.read_bytes() for path in (tmp_path / "raw").iterdir()}
+        here.history.maintain()
+    for path, content in small.items():
+        path.write_bytes(content)
+    (tmp_path / "raw" / "0-1-2-99-99.parquet.unfinished").write_bytes(b"half of a file")
+    with place(tmp_path, here.now) as again:
+        assert [float(at) for at in range(300)] == [value for _, value in again.points("a")]
+        assert 1 == len(list((tmp_path / "raw").iterdir()))
+
+
+WRITER = """
+import sys
+import numpy as np
+from pathlib import Path
+from opsbook.world.telemetry.history import compaction
+from opsbook.world.telemetry.history.history import History
+from opsbook.world.telemetry.store import HotStore
+compaction._MOST_SMALL = 5
+hot = HotStore()
+now = [int(sys.argv[2])]
+history = History(Path(sys.argv[1]), hot, lambda: now[0], flush=3600.0)
+history.start()
+block = hot.block({"job": "metrics"})
+at = max(now[0], (block.last or 0) + 1000)
+while True:
+    slots = np.array([block.slot({"__name__": f"m{n}", "job": "metrics"}) for n in (0, at // 1000 % 50 + 1)])
+    block.append(at, slots, np.array([float(at)] * 2))
+    now[0] = at
+    history.flush()
+    print(at, flush=True)
+    history.maintain()
+    at += 1000
+"""
+
+
+def test_killed_at_any_moment(tmp_path: Path) -> None:
+    """Whatever the moment of a kill -9, among writing, sorting and coarsening: what was written is there, once."""
+    random = np.random.default_rng(11)
+    written: list[int] = []
+    for number in range(8):
+        now = str(START + number * 1_000_000)
+        process = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path), now], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        for _ in range(int(random.integers(1, 12))):
+            written.append(int(process.stdout.readline()))
+        os.kill(process.pid, signal.SIGKILL)
+        written += [int(line) for line in process.stdout.read().split()]
+        process.wait()
+        process.stdout.close()
+    with place(tmp_path, written[-1] + 1000) as here:
+        found = here.points("m0")
+        assert [] == here.told
+        assert set(written) <= {at for at, _ in found}
+        assert len({at for at, _ in found}) == len(found)
+        assert all(at == value for at, value in found)
+        everything = here.storage.select([Matcher("__name__", "=~", "m.+")], 0, 2**61)
+        assert 2 * len(found) == sum(int(is_sample(each.window.values).sum()) for each in everything)
