@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from workshop import Workshop, until
 
 from opsbook.security.model import Identity
 from opsbook.security.room import local_operator
-
-if TYPE_CHECKING:
-    from workshop import Workshop
 
 PROTECT = "protect: {approvals: 1, approvers: [carol, ana]}\n"
 
