@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from opsbook.book.channels import Channel
 from opsbook.book.fields import Name, OrEmpty, Part, Seconds, matching, wrong
 from opsbook.book.moments import Timezone
+from opsbook.book.settings import MonitoringSettings
 
 
 class Contact(Part):
@@ -52,6 +53,12 @@ class Cover(Part):
     )
     review: Seconds | None = Field(
         None, description="How often a page is read again, where it does not say so itself.", examples=["90d"]
+    )
+    monitoring: Annotated[MonitoringSettings, OrEmpty] = Field(
+        default_factory=MonitoringSettings,
+        description="How much is kept of what is measured, and whose metrics are used.",
+        examples=[{"retention": "30d"}],
+        json_schema_extra={"default": {}},
     )
     write_back: bool = Field(
         True, description="opsbook writes back what people would forget, such as the version that runs."

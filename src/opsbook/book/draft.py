@@ -20,6 +20,7 @@ from opsbook.book.roles import Grant
 from opsbook.book.rule_files import RuleFile
 from opsbook.book.service import Service
 from opsbook.book.strategy import Strategy
+from opsbook.book.targets import TargetSpec
 
 COVER = "opsbook.yaml"
 STRATEGIES = "deployment/strategies.yaml"
@@ -60,6 +61,7 @@ class Draft:
     rule_files: tuple[RuleFile, ...] = ()
     notifications: NotificationsFile = field(default_factory=NotificationsFile)
     probes: tuple[ProbeSpec, ...] = ()
+    targets: tuple[TargetSpec, ...] = ()
     runbooks: frozenset[str] = frozenset()  # the stems of runbooks/*.md
     dashboards: Mapping[str, DashboardFile] = field(default_factory=dict)
 

@@ -223,6 +223,16 @@ Template = Annotated[str, BeforeValidator(_with_placeholders)]
 """Text that may hold placeholders."""
 
 
+def _secrets_only(value: Any) -> Any:
+    if isinstance(value, str) and any(placeholder.kind != "secret" for placeholder in placeholders(value)):
+        wrong("only {secret:NAME} has a meaning here")
+    return value
+
+
+SecretText = Annotated[Template, BeforeValidator(_secrets_only)]
+"""Text that may hold {secret:NAME}."""
+
+
 def _nothing_is_empty(value: Any) -> Any:
     """``web:`` with nothing after it means an empty mapping, as people write it."""
     return {} if value is None else value

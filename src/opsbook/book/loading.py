@@ -38,6 +38,7 @@ from opsbook.book.roles import RolesFile
 from opsbook.book.rule_files import OWN, RuleFile, has_groups, read_rules
 from opsbook.book.service import Service
 from opsbook.book.strategy import BUILT_IN, StrategiesFile, Strategy
+from opsbook.book.targets import TARGETS, TargetsFile
 from opsbook.book.validation import refused, validate
 from opsbook.errors import OpsbookError
 
@@ -106,6 +107,8 @@ def _book(files: Files, draft: Draft, cover: Cover, warnings: tuple[Problem, ...
         rule_files=draft.rule_files,
         notifications=draft.notifications,
         probes=draft.probes,
+        targets=draft.targets,
+        monitoring=cover.monitoring,
         runbooks=draft.runbooks,
         dashboards=MappingProxyType(dict(draft.dashboards)),
     )
@@ -141,6 +144,7 @@ class _Reading:
         roles = self._model(ROLES, RolesFile) if ROLES in paths else None
         notifications = self._model(NOTIFICATIONS, NotificationsFile) if NOTIFICATIONS in paths else None
         probes = self._model(PROBES, ProbesFile) if PROBES in paths else None
+        targets = self._model(TARGETS, TargetsFile) if TARGETS in paths else None
         return Draft(
             documents=self.documents,
             cover=cover,
@@ -161,6 +165,7 @@ class _Reading:
             rule_files=self._rule_files(paths),
             notifications=notifications or NotificationsFile(),
             probes=probes.probes if probes else (),
+            targets=targets.targets if targets else (),
             runbooks=frozenset(
                 path[9:-3] for path in paths if path.startswith("runbooks/") and path.endswith(".md")
             ),

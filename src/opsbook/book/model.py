@@ -21,7 +21,9 @@ from opsbook.book.problems import Problem, did_you_mean
 from opsbook.book.roles import Grant
 from opsbook.book.rule_files import RuleFile
 from opsbook.book.service import Service
+from opsbook.book.settings import MonitoringSettings
 from opsbook.book.strategy import Strategy
+from opsbook.book.targets import TargetSpec
 from opsbook.errors import NotFound
 
 
@@ -56,6 +58,8 @@ class Book:
     rule_files: tuple[RuleFile, ...] = ()
     notifications: NotificationsFile = field(default_factory=NotificationsFile)
     probes: tuple[ProbeSpec, ...] = ()
+    targets: tuple[TargetSpec, ...] = ()
+    monitoring: MonitoringSettings = field(default_factory=MonitoringSettings)
     runbooks: frozenset[str] = frozenset()  # the stems of runbooks/*.md
     dashboards: Mapping[str, DashboardFile] = field(default_factory=dict)  # by the stems of their files
 

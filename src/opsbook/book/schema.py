@@ -19,6 +19,7 @@ from opsbook.book.probes import PROBES, ProbesFile
 from opsbook.book.roles import RolesFile
 from opsbook.book.service import Service
 from opsbook.book.strategy import StrategiesFile
+from opsbook.book.targets import TARGETS, TargetsFile
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -35,6 +36,7 @@ KINDS: Mapping[str, tuple[str, type[Part]]] = MappingProxyType(
         "alerts": (ALERTS, AlertsFile),
         "notifications": (NOTIFICATIONS, NotificationsFile),
         "probes": (PROBES, ProbesFile),
+        "targets": (TARGETS, TargetsFile),
         "dashboard": ("monitoring/dashboards/NAME.yaml", DashboardFile),
     }
 )
