@@ -136,5 +136,11 @@ def test_short_forms_say_the_same() -> None:
     assert [one.kind for one in short] == ["tcp", "tls", "dns", "ssh", "icmp", "grpc", "http"]
     assert short[0].tcp is not None
     assert (short[0].tcp.host, short[0].tcp.port) == ("db", 5432)
+    placed = specs("probes:\n- {name: a, tls: 'x.example:8443'}\n")
+    assert placed[0].tls is not None
+    assert (placed[0].tls.host, placed[0].tls.port) == ("x.example", 8443)
+    (six,) = specs("probes:\n- {name: a, tls: '2001:db8::1'}\n")
+    assert six.tls is not None
+    assert (six.tls.host, six.tls.port) == ("2001:db8::1", 443)
     assert short[6].http is not None
     assert short[6].http.status == ((200, 200), (300, 399))

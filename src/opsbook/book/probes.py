@@ -39,13 +39,22 @@ def _address(value: Any) -> Any:
     return value
 
 
+def _place(value: Any) -> Any:
+    """``host`` or ``host:port`` in short."""
+    if isinstance(value, str):
+        return _address(value) if value.count(":") == 1 else {"host": value.strip("[]")}
+    return value
+
+
 def _under(key: str) -> BeforeValidator:
     """A text alone stands for the field `key`."""
     return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
 
 
+_HOST = r"[A-Za-z0-9._-]+|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*"
+
 Pattern = Annotated[str, matching(r"(?s).+", "a regular expression (RE2)")]
-HostName = Annotated[str, matching(r"[A-Za-z0-9._:-]+", "a host's name or address")]
+HostName = Annotated[str, matching(_HOST, "a host's name or address")]
 Url = Annotated[Template, matching(r"https?://\S+", "an http or https URL")]
 StatusRange = Annotated[tuple[int, int], BeforeValidator(_status)]
 
@@ -147,12 +156,16 @@ class ProbeSpec(Part):
         None, description="host:port, or more of it."
     )
     dns: Annotated[DnsProbe, _under("name")] | None = Field(None, description="A name, or more of it.")
-    tls: Annotated[TlsProbe, _under("host")] | None = Field(None, description="A host, or more of it.")
+    tls: Annotated[TlsProbe, BeforeValidator(_place)] | None = Field(
+        None, description="host or host:port, or more of it."
+    )
     icmp: Annotated[IcmpProbe, _under("host")] | None = Field(None, description="A host, or more of it.")
     grpc: Annotated[GrpcProbe, BeforeValidator(_address)] | None = Field(
         None, description="host:port, or more of it."
     )
-    ssh: Annotated[SshProbe, _under("host")] | None = Field(None, description="A host, or more of it.")
+    ssh: Annotated[SshProbe, BeforeValidator(_place)] | None = Field(
+        None, description="host or host:port, or more of it."
+    )
     interval: Seconds = Field(
         30.0, ge=1, description="How often.", examples=["30s"], json_schema_extra={"default": "30s"}
     )
