@@ -81,9 +81,14 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
         traffic = EnvoyTraffic(state / "proxy", clock)
         at_failure.callback(traffic.close)
         telemetry = EmbeddedTelemetry(
-            clock, envoy_stats=traffic.stats_text, limits=limits_by_release(journal)
+            clock,
+            envoy_stats=traffic.stats_text,
+            limits=limits_by_release(journal),
+            history=state / "metrics",
+            warn_history=logging.getLogger("opsbook").warning,
         )
         at_failure.callback(telemetry.close)
+        telemetry.start()
         synthetic = SyntheticLoad(clock)
         at_failure.callback(synthetic.close)
         fires = Fires()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import ssl
 import threading
 import time
 import zlib
@@ -107,6 +110,11 @@ def _said(error: Exception) -> str:
     causes = [error]
     while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and len(causes) < 5:
         causes.append(cause)  # type: ignore[arg-type]
+    for one in causes:
+        if isinstance(one, socket.gaierror):
+            return f"its name is not known: {one.strerror}"
+        if isinstance(one, OSError) and not isinstance(one, ssl.SSLError) and (one.errno or 0) > 0:
+            return os.strerror(one.errno or 0)  # asyncio's own words hide it
     told = next((str(one) for one in causes if str(one)), "")
     return told[:300] or type(error).__name__
 
