@@ -365,13 +365,13 @@ def _unescaped(name: str) -> str:
 
 
 def _target(status: Any) -> dict[str, Any]:
-    labels = {name: value for name, value in status.target.labels.items() if value}
-    address = status.target.address
-    url = "" if address is None else f"http://{address}{status.target.path}"
+    own = {name: value for name, value in status.target.labels.items() if value}
+    labels = {"job": status.target.kind, **own}
+    url = status.target.url
     return {
         "discoveredLabels": labels,
         "labels": labels,
-        "scrapePool": status.target.kind,
+        "scrapePool": labels.get("job", status.target.kind),
         "scrapeUrl": url,
         "globalUrl": url,
         "lastError": status.problem,

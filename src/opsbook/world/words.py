@@ -393,14 +393,37 @@ class Secrets(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """Who must vouch for a server."""
+
+    ca: Path | None = None  # PEM; None: those whom this machine trusts
+    insecure: bool = False  # anybody
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """What is scraped, and the labels every one of its series gets."""
 
-    kind: Literal["metrics", "process", "host", "envoy"]
+    kind: Literal["metrics", "process", "host", "envoy", "opsbook"]
     labels: Mapping[str, str]  # service, environment, release, version, instance
     address: Address | None = None  # metrics
     path: str = "/metrics"
     pid: int | None = None  # process: usage of its whole group
+    name: str = ""  # of the server as in its certificate; empty: the address's host
+    tls: Tls | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # secrets among them
+    interval: float | None = None  # None: as all others
+    timeout: float | None = None
+    problem: str = ""  # why it cannot be scraped at present; what each scrape fails with
+
+    @property
+    def url(self) -> str:
+        """Where it is scraped; empty when it is measured in another way."""
+        if self.address is None:
+            return ""
+        host = self.name or self.address.host
+        host = f"[{host}]" if ":" in host else host
+        return f"{'http' if self.tls is None else 'https'}://{host}:{self.address.port}{self.path}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,7 @@ class EmbeddedTelemetry:
             self.store,
             clock,
             envoy_stats=envoy_stats,
+            own=self.own_metrics,
             limits=limits,
             timeout=timeout,
             max_bytes=max_bytes,

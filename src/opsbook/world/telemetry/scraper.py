@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 
-from opsbook.errors import Failed, Invalid, OpsbookError
+from opsbook.errors import Failed, Invalid, OpsbookError, Unreachable
 from opsbook.promql.series import LabelKey, key_of
-from opsbook.world.telemetry.connection import Connection, resolve
+from opsbook.world.telemetry.connection import Connection, resolve, tls_context
 from opsbook.world.telemetry.envoy_source import EnvoySource
 from opsbook.world.telemetry.host_usage import host_usage
 from opsbook.world.telemetry.process_meter import ProcessMeter
@@ -35,6 +35,7 @@ class _Watched:
         self.meter = ProcessMeter(target, limits)
         self.recording: Recording
         self.busy = False
+        self.due = 0.0  # with an interval of its own: when to scrape again, on the monotonic clock
         self.at = 0  # when the scrape under way began: milliseconds on the timeline,
         self.began = 0.0  # and seconds of the monotonic clock
 
@@ -46,6 +47,7 @@ class Scraper:
         store: where the samples go.
         clock: gives the times.
         envoy_stats: the proxy's statistics as Prometheus text, for targets of kind ``envoy``.
+        own: opsbook's own metrics as Prometheus text, for targets of kind ``opsbook``.
         limits: what an instance may use; recorded beside what it uses.
         timeout: seconds after which a scrape has failed.
         max_bytes: of one answer.
@@ -58,6 +60,7 @@ class Scraper:
         clock: Clock,
         *,
         envoy_stats: Callable[[], str],
+        own: Callable[[], str],
         limits: Callable[[Target], Limits],
         timeout: float,
         max_bytes: int,
@@ -67,6 +70,7 @@ class Scraper:
         self.totals = Totals()
         self._store = store
         self._clock = clock
+        self._own = own
         self._limits = limits
         self._timeout = timeout
         self._max_bytes = max_bytes
@@ -143,15 +147,24 @@ class Scraper:
     def _connection(self, target: Target) -> Connection | OpsbookError | None:
         if target.kind != "metrics":
             return None
+        if target.problem:
+            return Unreachable(target.problem)
         if target.address is None:
             raise Invalid(
                 "a target of kind metrics needs an address", where=target.labels.get("instance", "")
             )
         try:
-            address = resolve(target.address)
+            return Connection(
+                resolve(target.address),
+                target.path,
+                selector=self._selector,
+                max_bytes=self._max_bytes,
+                tls=None if target.tls is None else tls_context(target.tls),
+                name=target.name,
+                headers=target.headers,
+            )
         except OpsbookError as error:
             return error  # every scrape will say so
-        return Connection(address, target.path, selector=self._selector, max_bytes=self._max_bytes)
 
     def _ring(self) -> None:
         with suppress(OSError):  # it rings already, or there is nobody any more
@@ -178,10 +191,19 @@ class Scraper:
                 self._due = max(self._due + interval, now + interval / 2)
                 self._store.expire(self.timeline.now())
                 self._rounds.begin()
-                self._begin(self._watched.values())
+                # Who has an interval of its own takes part in the round that is nearest.
+                soon = now + interval / 2
+                self._begin(w for w in self._watched.values() if w.target.interval is None or w.due <= soon)
+            elif oftener := [w for w in self._oftener(interval) if now >= w.due]:
+                self._rounds.begin()
+                self._begin(oftener)
             self._give_up_overdue()
             self._rounds.look(watched.busy for watched in self._watched.values())
-            self._wait()
+            self._wait(interval)
+
+    def _oftener(self, interval: float) -> list[_Watched]:
+        """Targets that are scraped more often than the others."""
+        return [w for w in self._watched.values() if w.target.interval and w.target.interval < interval]
 
     def _exchange(self, wanted: dict[LabelKey, _Watched]) -> list[_Watched]:
         """Make `wanted` the targets; returns those that are new or are now found elsewhere."""
@@ -219,12 +241,16 @@ class Scraper:
         idle = [watched for watched in targets if not watched.busy]
         for watched in idle:
             watched.at, watched.began, watched.busy = self.timeline.now(), self._clock.monotonic(), True
+            if watched.target.interval is not None:
+                watched.due = watched.began + watched.target.interval
             if watched.target.kind == "metrics":
                 self._guarded(watched, self._request)
             elif watched.target.kind == "envoy":
                 self._guarded(watched, self._envoy.ask)
             elif watched.target.kind == "host":
                 self._guarded(watched, self._measure_host)
+            elif watched.target.kind == "opsbook":
+                self._guarded(watched, self._measure_own)
         self._measure_processes([watched for watched in idle if watched.target.kind == "process"])
 
     def _request(self, watched: _Watched) -> None:
@@ -238,6 +264,9 @@ class Scraper:
         watched.recording.measured(watched.at, self._seconds(watched), samples)
         watched.busy = False
 
+    def _measure_own(self, watched: _Watched) -> None:
+        self._answered(watched, self._own().encode())
+
     def _measure_processes(self, targets: Collection[_Watched]) -> None:
         """All in one pass over the process table."""
         usage = group_usage({watched.target.pid for watched in targets if watched.target.pid is not None})
@@ -250,10 +279,11 @@ class Scraper:
         for watched in targets:
             self._guarded(watched, measure)
 
-    def _wait(self) -> None:
+    def _wait(self, interval: float) -> None:
         """Until the next scrape or timeout, and take what comes meanwhile."""
-        ends = [watched.began + self._timeout for watched in self._watched.values() if watched.busy]
-        pause = min([self._due, *self._rounds.ends(), *ends]) - self._clock.monotonic()
+        ends = [watched.began + self._patience(watched) for watched in self._watched.values() if watched.busy]
+        dues = [watched.due for watched in self._oftener(interval) if not watched.busy]
+        pause = min([self._due, *self._rounds.ends(), *ends, *dues]) - self._clock.monotonic()
         for key, _ in self._selector.select(max(0.0, pause)):
             if key.fileobj is self._bell:
                 with suppress(BlockingIOError):
@@ -279,8 +309,11 @@ class Scraper:
     def _give_up_overdue(self) -> None:
         now = self._clock.monotonic()
         for watched in self._watched.values():
-            if watched.busy and now >= watched.began + self._timeout:
-                self._failed(watched, Failed(f"no answer within {self._timeout:g} s"))
+            if watched.busy and now >= watched.began + self._patience(watched):
+                self._failed(watched, Failed(f"no answer within {self._patience(watched):g} s"))
+
+    def _patience(self, watched: _Watched) -> float:
+        return self._timeout if watched.target.timeout is None else watched.target.timeout
 
     def _guarded(self, watched: _Watched, action: Callable[[_Watched], None]) -> None:
         """Whatever goes wrong with one target is that target's, and recorded there."""
@@ -302,6 +335,6 @@ class Scraper:
 
 
 def _same(before: _Watched, after: _Watched) -> bool:
-    """A name that could not be resolved is tried again whenever the targets are handed in anew."""
-    unresolved = isinstance(before.connection, OpsbookError)
-    return not unresolved and (before.target, before.limits) == (after.target, after.limits)
+    """What stood in the way, as an unknown name, is tried again when the targets are handed in anew."""
+    hindered = isinstance(before.connection, OpsbookError)
+    return not hindered and (before.target, before.limits) == (after.target, after.limits)
