@@ -10,8 +10,9 @@ import pytest
 from opsbook.book import Book, TextFiles, load
 from opsbook.monitoring.alerting.merging import kept_alive, merged
 from opsbook.monitoring.alerting.model import PUSHED, Alert, Notification, Record, Told, fingerprint_of
-from opsbook.monitoring.alerting.plan import RETENTION, Manner, Plan, Scene, decide
+from opsbook.monitoring.alerting.plan import RETENTION, decide
 from opsbook.monitoring.alerting.routing import Router
+from opsbook.monitoring.alerting.scene import Manner, Plan, Scene
 from opsbook.monitoring.alerting.suppression import rules_from
 
 COVER = """

@@ -92,10 +92,9 @@ def _silence_routes(routes: APIRouter, alerting: Alerting, clock: Clock) -> None
     @routes.post("/silences", dependencies=[requires("silence")])
     def silence(asked: AskedSilence, who: Who) -> dict[str, Any]:
         """Silence alerts."""
-        now = clock.now()
         wanted = Wanted(
             matchers=asked.parsed(),
-            starts_at=now if asked.starts_at is None else asked.starts_at,
+            starts_at=clock.now() if asked.starts_at is None else asked.starts_at,
             ends_at=asked.ends_at,
             comment=asked.comment,
             created_by=who.actor,
@@ -106,7 +105,7 @@ def _silence_routes(routes: APIRouter, alerting: Alerting, clock: Clock) -> None
         )
         made = alerting.silence(wanted, actor=who.actor)
         hidden = alerting.hidden_by(wanted.matchers)
-        return {"silence": silence_to_json(made, now), "hides": [view_to_json(one) for one in hidden]}
+        return {"silence": silence_to_json(made, clock.now()), "hides": [view_to_json(one) for one in hidden]}
 
     @routes.delete("/silences/{name}", dependencies=[requires("silence")])
     def expire(name: str, who: Who) -> dict[str, Any]:

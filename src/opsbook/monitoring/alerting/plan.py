@@ -9,88 +9,26 @@ The semantics are Alertmanager's, with these differences, each so that a person 
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from opsbook.book.notifications import Quiet, RateLimit
+from opsbook.monitoring.alerting.bundling import Candidate, bundled
 from opsbook.monitoring.alerting.model import (
     Alert,
     GroupMessage,
     Notification,
     Record,
     Route,
-    Silence,
     Suppression,
     Told,
 )  # fmt: skip
-from opsbook.monitoring.alerting.routing import Destination, Router
-from opsbook.monitoring.alerting.suppression import Place, Rules, Situation
+from opsbook.monitoring.alerting.routing import Destination
+from opsbook.monitoring.alerting.scene import Manner, Plan, Scene
+from opsbook.monitoring.alerting.suppression import Situation
 
 RETENTION = 900.0
 """Seconds for which an alert that has ended is shown, and counts as a cause that was there."""
-
-_RANK = {"critical": 0, "warning": 1, "info": 2}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manner:
-    """How one channel is treated; see `opsbook.book.notifications.Delivery`.
-
-    Args:
-        acknowledges: it is told when somebody has silenced all that it was told of.
-    """
-
-    quiet: Quiet | None = None
-    limit: RateLimit | None = None
-    resolved: bool = True
-    acknowledges: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
-    """All that a decision rests on.
-
-    Args:
-        records: every known alert by fingerprint.
-        told: what each channel was told, by `Destination.name`.
-        unsent: the names of groups whose last message has not reached its channel yet.
-        spent: when messages to a channel were decided, by channel, oldest first.
-        manners: of each channel of the handbook, by name.
-    """
-
-    now: float
-    records: Mapping[str, Record]
-    told: Mapping[str, Told]
-    router: Router
-    rules: Rules
-    manners: Mapping[str, Manner]
-    silences: Sequence[Silence] = ()
-    deploying: Collection[Place] = ()
-    unsent: Collection[str] = ()
-    spent: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What follows.
-
-    Args:
-        notifications: to be sent.
-        told: what each channel will have been told; None: nothing is left to remember. Only what changes.
-        spent: what changes of the same in `Scene`.
-        forgotten: fingerprints of alerts that need not be kept any more.
-        suppressions: of what fires and is not told, by fingerprint.
-        wake_at: when to decide again; None: not before something happens.
-    """
-
-    notifications: tuple[Notification, ...]
-    told: Mapping[str, Told | None]
-    spent: Mapping[str, tuple[float, ...]]
-    forgotten: tuple[str, ...]
-    suppressions: Mapping[str, tuple[Suppression, ...]]
-    wake_at: float | None
 
 
 @dataclass(slots=True)
@@ -99,19 +37,6 @@ class _Group:
 
     destination: Destination
     firing: list[Record] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    name: str
-    channel: str
-    message: GroupMessage
-    told: Told
-
-    @property
-    def urgency(self) -> tuple[int, str]:
-        alerts = (*self.message.firing, *self.message.resolved)
-        return min((_RANK.get(alert.severity, 1) for alert in alerts), default=3), self.name
 
 
 def decide(scene: Scene) -> Plan:
@@ -136,17 +61,24 @@ class _Decision:
     def plan(self) -> Plan:
         scene = self._scene
         self._sort_out()
-        waiting: dict[str, list[_Candidate]] = defaultdict(list)
+        waiting: dict[str, list[Candidate]] = defaultdict(list)
         for name in dict.fromkeys((*self._groups, *scene.told)):
             if (candidate := self._candidate(name)) is not None:
                 waiting[candidate.channel].append(candidate)
         notifications: list[Notification] = []
         spent: dict[str, tuple[float, ...]] = {}
         for channel, candidates in waiting.items():
-            sent = self._within_limit(channel, candidates)
-            notifications += sent
-            if sent and self._limit(channel) is not None:
-                spent[channel] = (*self._recent(channel), *(self._now for _ in sent))
+            limit = scene.manners.get(channel, Manner()).limit
+            found = bundled(channel, candidates, limit, scene.spent.get(channel, ()), scene.now)
+            self._look_at(found.again)
+            if not found.notifications:
+                continue
+            notifications += found.notifications
+            if found.spent is not None:
+                spent[channel] = found.spent
+            for candidate in candidates:
+                self._told[candidate.name] = candidate.told
+                self._look_at(self._after(candidate))
         forgotten = tuple(self._forgotten())
         return Plan(
             notifications=tuple(notifications),
@@ -163,9 +95,13 @@ class _Decision:
         scene, now = self._scene, self._now
         records = scene.records.values()
         situation = Situation(
-            scene.rules, records, silences=scene.silences, deploying=scene.deploying, now=now
+            scene.rules,
+            records,
+            silences=scene.silences,
+            suspects=scene.suspects,
+            deploying=scene.deploying,
+            now=now,
         )
-        self._look_at(situation.next_change())
         for record in records:
             if not record.firing(now):
                 continue
@@ -180,6 +116,7 @@ class _Decision:
                 if name not in self._groups:
                     self._groups[name] = _Group(destination)
                 self._groups[name].firing.append(record)
+        self._look_at(situation.next_change())
         for quiet in self._quiet.values():
             self._look_at(quiet.window.next_change(now))
 
@@ -189,7 +126,7 @@ class _Decision:
 
     # --- one group and channel ---
 
-    def _candidate(self, name: str) -> _Candidate | None:
+    def _candidate(self, name: str) -> Candidate | None:
         told, group = self._scene.told.get(name), self._groups.get(name)
         if told is not None and told.channel not in self._scene.manners:
             self._told[name] = None  # the handbook has no such channel any more: there is nobody to tell
@@ -198,7 +135,7 @@ class _Decision:
             return None if group is None else self._first(name, group)
         return self._next(name, told, group)
 
-    def _first(self, name: str, group: _Group) -> _Candidate | None:
+    def _first(self, name: str, group: _Group) -> Candidate | None:
         """The group has told this channel nothing yet."""
         destination = group.destination
         firing = [record for record in group.firing if self._may_be_told(destination.channel, record.alert)]
@@ -210,7 +147,7 @@ class _Decision:
             return None
         return self._message(name, destination.channel, destination.key, destination.labels, firing, None)
 
-    def _next(self, name: str, told: Told, group: _Group | None) -> _Candidate | None:
+    def _next(self, name: str, told: Told, group: _Group | None) -> Candidate | None:
         channel = told.channel
         manner = self._scene.manners.get(channel, Manner())
         ended = [fingerprint for fingerprint in told.firing if not self._fires(fingerprint)]
@@ -221,8 +158,9 @@ class _Decision:
         firing = [r for r in group.firing if self._may_be_told(channel, r.alert)] if group else []
         new = any(record.fingerprint not in told.firing for record in firing)
         route = self._route(name, told, group)
-        # A clock that was set back must not keep anybody waiting.
-        last = told.at if told.at <= self._now else self._now - route.repeat_interval
+        # A clock that was set back must not keep anybody waiting; a correction of seconds reminds nobody.
+        ahead = told.at > self._now + route.group_interval
+        last = self._now - route.repeat_interval if ahead else told.at
         again = last + route.group_interval
         if new or tellable:
             if again > self._now:
@@ -257,7 +195,7 @@ class _Decision:
         firing: list[Record],
         manner: Manner,
         last: float,
-    ) -> _Candidate | None:
+    ) -> Candidate | None:
         if manner.acknowledges and not told.acknowledged and self._all_silenced(told):
             return self._message(name, told.channel, told.key, told.labels, [], told, acknowledged=True)
         if group is None or not firing:
@@ -282,7 +220,7 @@ class _Decision:
         *,
         reminder: bool = False,
         acknowledged: bool = False,
-    ) -> _Candidate:
+    ) -> Candidate:
         now_firing = {record.fingerprint: record.alert.starts_at for record in firing}
         before = {} if told is None else dict(told.firing)
         left = {fingerprint: at for fingerprint, at in before.items() if fingerprint not in ended}
@@ -304,7 +242,7 @@ class _Decision:
             number=1 if told is None else told.number + 1,
             acknowledged=acknowledged,
         )
-        return _Candidate(name, channel, message, after)
+        return Candidate(name, channel, message, after)
 
     def _without(self, name: str, told: Told, ended: Collection[str]) -> Told:
         """A channel that wants no ends: they are taken as told."""
@@ -338,34 +276,7 @@ class _Decision:
         record = self._scene.records.get(fingerprint)
         return record is None or self._may_be_told(channel, record.alert)
 
-    def _limit(self, channel: str) -> RateLimit | None:
-        return self._scene.manners.get(channel, Manner()).limit
-
-    def _recent(self, channel: str) -> tuple[float, ...]:
-        limit = self._limit(channel)
-        if limit is None:
-            return ()
-        since = self._now - limit.per
-        return tuple(at for at in self._scene.spent.get(channel, ()) if since < at <= self._now)
-
-    def _within_limit(self, channel: str, candidates: list[_Candidate]) -> list[Notification]:
-        """A message for each group while the channel's limit allows; the rest together, in the last one."""
-        candidates.sort(key=lambda candidate: candidate.urgency)
-        limit = self._limit(channel)
-        bundles = [[candidate] for candidate in candidates]
-        if limit is not None:
-            recent = self._recent(channel)
-            free = limit.messages - len(recent)
-            if free <= 0:
-                self._look_at(recent[0] + limit.per)
-                return []
-            bundles = [*bundles[: free - 1], *_together(candidates[free - 1 :])]
-        for candidate in candidates:
-            self._told[candidate.name] = candidate.told
-            self._look_at(self._after(candidate))
-        return [_notification(channel, bundle, self._now) for bundle in bundles]
-
-    def _after(self, candidate: _Candidate) -> float:
+    def _after(self, candidate: Candidate) -> float:
         before = self._scene.told.get(candidate.name)
         route = self._route(candidate.name, before, self._groups.get(candidate.name))
         return self._now + (route.repeat_interval if candidate.told.firing else route.group_interval)
@@ -383,13 +294,3 @@ class _Decision:
                 yield fingerprint
             else:
                 self._look_at(ends_at + RETENTION)
-
-
-def _together(candidates: list[_Candidate]) -> list[list[_Candidate]]:
-    return [candidates] if candidates else []
-
-
-def _notification(channel: str, bundle: list[_Candidate], now: float) -> Notification:
-    said = "\n".join(f"{one.name}\n{one.told.number}" for one in bundle)
-    digest = hashlib.sha256(f"{said}\n{now!r}".encode("utf-8", "replace")).hexdigest()
-    return Notification(id=digest[:32], channel=channel, groups=tuple(one.message for one in bundle), at=now)

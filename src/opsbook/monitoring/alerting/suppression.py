@@ -8,14 +8,9 @@ from dataclasses import dataclass, field
 
 from opsbook.book import Book
 from opsbook.book.notifications import MaintenanceSpec, NotificationsFile
+from opsbook.monitoring.alerting.causes import Causes, Place, causes_of
 from opsbook.monitoring.alerting.model import Inhibition, Record, Silence, Suppression
 from opsbook.monitoring.alerting.routing import matchers_from
-
-_RANK = {"critical": 3, "warning": 2, "info": 1}
-_UNSAID = 2  # an alert that does not say how bad it is counts as a warning
-
-Place = tuple[str, str]
-"""Environment and service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +18,7 @@ class Rules:
     """What a handbook says about not telling.
 
     Args:
-        causes: by service, all that it depends on, and what that depends on.
+        causes: by service, all whose alerts may be behind its own; see `causes_of`.
         cause_wait: how long an alert of a service waits for one of what it depends on; also how long it waits after
             that one's end, so that what recovers may do so.
     """
@@ -50,7 +45,7 @@ def rules_from(book: Book) -> Rules:
         ),
         silences=tuple(_written(said)),
         maintenance=said.maintenance,
-        causes=_causes(book) if said.dependencies else {},
+        causes=causes_of(book) if said.dependencies else {},
         cause_wait=said.cause_wait,
     )
 
@@ -67,20 +62,6 @@ def _written(said: NotificationsFile) -> Iterator[Silence]:
             comment=one.comment,
             written=True,
         )
-
-
-def _causes(book: Book) -> dict[str, frozenset[str]]:
-    found: dict[str, frozenset[str]] = {}
-
-    def below(name: str) -> frozenset[str]:
-        if name not in found and name in book.services:
-            needed = book.services[name].depends_on
-            found[name] = frozenset(needed).union(*(below(one) for one in needed))
-        return found.get(name, frozenset())
-
-    for service in book.services:
-        below(service)
-    return {service: causes for service, causes in found.items() if causes}
 
 
 def holds(
@@ -114,6 +95,7 @@ class Situation:
     Args:
         records: every alert that is known; those that ended lately too.
         silences: those that people added.
+        suspects: the labels of alerts that are pending.
         deploying: what is being deployed.
     """
 
@@ -123,6 +105,7 @@ class Situation:
         records: Iterable[Record],
         *,
         silences: Sequence[Silence] = (),
+        suspects: Sequence[Mapping[str, str]] = (),
         deploying: Collection[Place] = (),
         now: float,
     ) -> None:
@@ -133,7 +116,9 @@ class Situation:
         every = (*rules.silences, *silences)
         self._silences = [one for one in every if _may_hold(one, now)]
         self._sources = [(one, self._sources_of(one, records)) for one in rules.inhibitions]
-        self._causes = self._by_place(records) if rules.causes else {}
+        self._causes = (
+            Causes(rules.causes, rules.cause_wait, records, suspects, now) if rules.causes else None
+        )
 
     def suppressions(self, record: Record) -> tuple[Suppression, ...]:
         """Why this one, which fires, is not told; empty: it is told."""
@@ -143,8 +128,8 @@ class Situation:
             found += self._silenced(labels)
         if self._sources:
             found += self._inhibited(record)
-        if self._rules.causes:
-            found += self._behind(record)
+        if self._causes is not None:
+            found += self._causes.behind(record)
         return tuple(found)
 
     def _silenced(self, labels: Mapping[str, str]) -> Iterator[Suppression]:
@@ -186,50 +171,15 @@ class Situation:
                     known.append((record.fingerprint, record.alert.name, also_target))
         return found
 
-    def _by_place(self, records: Iterable[Record]) -> Mapping[Place, list[Record]]:
-        found: dict[Place, list[Record]] = defaultdict(list)
-        causes = frozenset[str]().union(*self._rules.causes.values())
-        for record in records:
-            labels = record.alert.labels
-            if labels.get("service", "") in causes and self._counts(record):
-                found[labels.get("environment", ""), labels["service"]].append(record)
-        return found
-
-    def _counts(self, record: Record) -> bool:
-        ends_at = record.alert.ends_at
-        return record.firing(self._now) or (
-            ends_at is not None and self._now < ends_at + self._rules.cause_wait
-        )
-
-    def _behind(self, record: Record) -> Iterator[Suppression]:
-        """An alert of something that the service depends on, in the same environment and no less grave."""
-        labels = record.alert.labels
-        causes = self._rules.causes.get(labels.get("service", ""))
-        if not causes:
-            return
-        environment, own = labels.get("environment", ""), _rank(record)
-        recovering: float | None = None
-        for service in sorted(causes):
-            for cause in self._causes.get((environment, service), ()):
-                if _rank(cause) < own:
-                    continue
-                if cause.firing(self._now):
-                    why = f"{cause.alert.name} of {service}, on which it depends, fires"
-                    yield Suppression("dependency", cause.fingerprint, why)
-                    return
-                ended = cause.alert.ends_at or 0.0
-                recovering = max(recovering or 0.0, ended + self._rules.cause_wait)
-        waits = max(record.received_at + self._rules.cause_wait, recovering or 0.0)
-        if self._now < waits:
-            why = "what it depends on recovers" if recovering else "its cause may be about to fire"
-            yield Suppression("hold", "", why, waits)
-
     def next_change(self) -> float | None:
-        """When a silence or a maintenance window begins or ends next; None: not for certain."""
+        """When a silence or a maintenance window begins or ends next, or a suspect is to be looked at again; None: not
+        for certain. To be asked after all `suppressions`."""
         changes = (one.window.next_change(self._now) for one in self._rules.maintenance)
         moments = [change for change in changes if change is not None]
         for silence in self._silences:
             moments += _changes(silence, self._now)
+        if self._causes is not None and self._causes.asked_again_at is not None:
+            moments.append(self._causes.asked_again_at)
         return min(moments, default=None)
 
 
@@ -248,7 +198,3 @@ def _changes(silence: Silence, now: float) -> Iterator[float]:
 
 def _values(labels: Mapping[str, str], names: Sequence[str]) -> tuple[str, ...]:
     return tuple(labels.get(name, "") for name in names)
-
-
-def _rank(record: Record) -> int:
-    return _RANK.get(record.alert.severity, _UNSAID)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from opsbook.book import Book
 from opsbook.book.channels import Channel
-from opsbook.errors import NotFound, OpsbookError, Unreachable
+from opsbook.errors import Invalid, NotFound, OpsbookError, Unreachable
 from opsbook.journal.model import Entry
 from opsbook.monitoring.alerting.ledger import OUTBOX, Documents
 from opsbook.monitoring.alerting.model import Notification
@@ -227,7 +227,11 @@ class Delivery:
         answer = self._mask(answer)[:300]
         data = {**_about(pending), "attempts": pending.attempts + 1}
         data |= {"answer": answer, "seconds": round(max(0.0, now - notification.at), 3)}
-        self._ledger.write({_key(pending): None}, [self._entry("notification.sent", notification, data)])
+        try:
+            self._ledger.write({_key(pending): None}, [self._entry("notification.sent", notification, data)])
+        except Invalid as error:  # what was answered can be anything; what was taken is not sent again for it
+            self._ledger.write({_key(pending): None})
+            self._log(f"channel {notification.channel}: what it answered cannot be written down: {error}")
         with self._news:
             self._lines[notification.channel].remove(pending)
             known = self._states.get(notification.channel, ChannelState())
