@@ -22,6 +22,8 @@ from opsbook.world.telemetry.history.segments import Segment, listed
 
 _MOST_REMEMBERED = 100_000  # entries over all names
 _MOST_FILES = 32
+_COLUMNS = ("key", "name", "target", "labels")
+_WRITER = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +81,18 @@ class Catalogue:
         new = list(self._unsaved)
         numbers = [entry.key & 0xFFFFFFFF for entry in new]
         segment = Segment(0, 0, 0, min(numbers), max(numbers), self._folder)
-        columns = {
-            "key": np.array([entry.key for entry in new], np.uint64),
-            "name": np.array([_name(entry.labels) for entry in new], object),
-            "target": np.array([_written(dict(entry.target)) for entry in new], object),
-            "labels": np.array([_written(entry.labels) for entry in new], object),
-        }
-        self._database.write(
-            "SELECT * FROM entries ORDER BY name, key", segment.path, final=False, entries=columns
+        # As lines of one text: of each string in a list or an array DuckDB asks at length what it is.
+        columns = (
+            [str(entry.key) for entry in new],
+            [_name(entry.labels) for entry in new],
+            [_written(dict(entry.target)) for entry in new],
+            [_written(entry.labels) for entry in new],
         )
+        parts = ", ".join(f"unnest(string_split(?, chr(10))) AS {name}" for name in _COLUMNS)
+        self._database.write(
+            f"SELECT key::UBIGINT AS key, name, target, labels FROM (SELECT {parts}) ORDER BY name, key",  # noqa: S608
+            segment.path, ["\n".join(lines) for lines in columns], final=False,
+        )  # fmt: skip
         with self._lock:
             self.files = [*self.files, segment]
             for entry in new:
@@ -176,9 +181,9 @@ class Catalogue:
 
 
 def _name(labels: Labels) -> str:
-    """The metric's name as a file can hold it: half a surrogate pair, pushed to us, is no text."""
-    return labels.get(NAME, "").encode("utf-8", "replace").decode()
+    """The metric's name in a form without line ends, which holds whatever somebody may push."""
+    return json.dumps(labels.get(NAME, ""))
 
 
 def _written(labels: Labels) -> str:
-    return json.dumps(dict(sorted(labels.items())), ensure_ascii=True, separators=(",", ":"))
+    return _WRITER.encode(dict(sorted(labels.items())))
