@@ -22,6 +22,10 @@ from opsbook.monitoring.alerting.alertmanager_api import router as alertmanager_
 from opsbook.monitoring.alerting.api import router as alerting_routes
 from opsbook.monitoring.alerting.room import Alerting
 from opsbook.monitoring.api import router as monitoring_routes
+from opsbook.monitoring.dashboards.api import router as dashboard_routes
+from opsbook.monitoring.dashboards.room import Dashboards
+from opsbook.monitoring.dashboards.top import Top
+from opsbook.monitoring.pages.source import Source as Watched
 from opsbook.monitoring.probes.api import router as probe_routes
 from opsbook.monitoring.probes.room import Probes
 from opsbook.monitoring.prometheus_api import router as prometheus_routes
@@ -162,6 +166,14 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             loop.start()
         journal.append("server.started", "opsbook", {"version": opsbook.__version__}, actor="opsbook")
         security = Security(handbook.current, journal, clock.now, new_secret)
+        dashboards = Dashboards(
+            monitoring.queries,
+            telemetry.storage,
+            journal,
+            book=handbook.current,
+            now=telemetry.moment,
+        )
+        top = Top(monitoring.queries, monitoring.view, book=handbook.current, now=telemetry.moment)
         console = Console(
             Parts(
                 source=Source(
@@ -176,6 +188,18 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
                 handbook=handbook,
                 security=security,
                 stopping=stopping,
+                watched=Watched(
+                    dashboards=dashboards,
+                    top=top,
+                    queries=monitoring.queries,
+                    catalogue=telemetry.storage,
+                    rules=monitoring.view,
+                    alerting=alerting,
+                    journal=journal,
+                    book=handbook.current,
+                    now=clock.now,
+                    probes=probes,
+                ),
             )
         )
         logs = FileLogs(state / "logs", clock, mask=secrets.mask)
@@ -188,6 +212,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             monitoring_routes(logs, telemetry, clock, stopping=stopping.is_set),
             rules_routes(monitoring.view),
             query_routes(monitoring.queries, clock),
+            dashboard_routes(dashboards, top),
             prometheus_routes(
                 monitoring.queries, telemetry.storage, clock, rules=monitoring.view, targets=telemetry
             ),

@@ -11,7 +11,7 @@ from opsbook.errors import Failed
 from opsbook.terminal import Session, count, table
 from opsbook.terminal.commands import Command, Group
 
-ORDER = ("handbook", "environment", "service", "host")
+ORDER = ("handbook", "environment", "service", "probe", "host")
 
 
 @click.group(cls=Group, invoke_without_command=True)
@@ -32,7 +32,7 @@ def dashboards(ctx: click.Context) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
 def list_(session: Session, as_json: bool = False) -> None:
-    """Every dashboard: the handbook's, and those of environments, services and hosts.
+    """Every dashboard: the handbook's, and those of environments, services, probes and hosts.
 
     \b
     Examples:

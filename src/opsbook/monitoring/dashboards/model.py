@@ -8,7 +8,7 @@ from typing import Literal
 
 from opsbook.book.dashboards import Unit
 
-Kind = Literal["service", "environment", "host", "handbook"]
+Kind = Literal["service", "environment", "host", "probe", "handbook"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,6 +141,58 @@ def host_dashboard(host: str) -> Dashboard:
     )
 
 
+def probe_dashboard(probe: str, environment: str = "") -> Dashboard:
+    """Of something that is looked at from outside."""
+    only = f'probe="{_quoted(probe)}"'
+    return Dashboard(
+        name=f"probes/{probe}",
+        title=probe,
+        kind="probe",
+        subjects=(f"probe/{probe}",),
+        environment=environment,
+        rows=(
+            Row(
+                "Looks",
+                (
+                    Panel(
+                        id="success",
+                        title="Well",
+                        unit="ratio",
+                        description="Share of the looks that found it well.",
+                        queries=(Query(f"avg_over_time(probe_success{{{only}}}[$__rate_interval])", "well"),),
+                    ),
+                    Panel(
+                        id="duration",
+                        title="Duration",
+                        unit="seconds",
+                        description="What a look took, and the longest between two points.",
+                        queries=(
+                            Query(
+                                f"avg_over_time(probe_duration_seconds{{{only}}}[$__rate_interval])", "mean"
+                            ),
+                            Query(
+                                f"max_over_time(probe_duration_seconds{{{only}}}[$__rate_interval])",
+                                "longest",
+                            ),
+                        ),
+                    ),
+                    Panel(
+                        id="phases",
+                        title="Phases",
+                        unit="seconds",
+                        description="What a look spent its time with.",
+                        queries=(
+                            Query(
+                                f"avg_over_time(probe_phase_seconds{{{only}}}[$__rate_interval])", "{{phase}}"
+                            ),
+                        ),
+                    ),
+                ),
+            ),
+        ),
+    )
+
+
 # --- requests
 
 

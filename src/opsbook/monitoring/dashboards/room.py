@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Protocol
 
 from opsbook.book import Book
 from opsbook.book.dashboards import DashboardFile, PanelSpec, expression_of
 from opsbook.errors import NotFound
 from opsbook.journal import Event
-from opsbook.monitoring.dashboards.charts import Chart, Ranges, chart
+from opsbook.monitoring.dashboards.charts import MOST_LINES, Chart, Ranges, chart
 from opsbook.monitoring.dashboards.marks import KINDS, Mark, marks
 from opsbook.monitoring.dashboards.model import Dashboard, Panel, Query, Row, Variable
 from opsbook.monitoring.dashboards.plan import (
     LOCAL_HOST,
     environment_dashboard,
     host_dashboard,
+    probe_dashboard,
     service_dashboard,
 )
 from opsbook.monitoring.dashboards.span import Span
@@ -25,6 +26,7 @@ from opsbook.promql.series import NAME, Matcher
 
 BEFORE = 86400.0  # seconds before a chart in which alerts are looked for that fire into it
 MOST_EVENTS = 1000
+MOST_PLOTTED = 500  # series, among which those of one alert are looked for
 _RECENT = 3600.0  # a host that said nothing for an hour is not offered any more
 
 
@@ -77,7 +79,7 @@ class Dashboards:
         self.now = now
 
     def listed(self, visible: frozenset[str] | None = None) -> tuple[Dashboard, ...]:
-        """All that may be seen: the handbook's, environments, services, hosts.
+        """All that may be seen: the handbook's, environments, services, probes, hosts.
 
         Args:
             visible: the environments that may be looked at; None: everything.
@@ -89,6 +91,11 @@ class Dashboards:
             service_dashboard(environment, service, book.services[service].description or "")
             for environment in reversed(environments)
             for service in sorted(book.placed.get(environment, {}))
+        ]
+        found += [
+            probe_dashboard(one.name, one.environment or "")
+            for one in book.probes
+            if visible is None or one.environment in visible
         ]
         if visible is not None:
             return tuple(found)
@@ -104,6 +111,8 @@ class Dashboards:
             return environment_dashboard(rest)
         if kind == "services" and service in book.placed.get(environment, {}):
             return service_dashboard(environment, service, book.services[service].description or "")
+        if kind == "probes" and (probe := next((one for one in book.probes if one.name == rest), None)):
+            return probe_dashboard(rest, probe.environment or "")
         if kind == "hosts" and rest:
             host = "" if rest == LOCAL_HOST else rest
             if host in self.hosts() or rest == LOCAL_HOST:
@@ -163,6 +172,22 @@ class Dashboards:
         panel = Panel(id="explored", title="", unit="count", queries=(Query(expression),))
         return chart(self._queries, panel, span, width=width, most=most)
 
+    def plotted(
+        self, panel: Panel, span: Span, *, width: int = 600, only: Mapping[str, str] | None = None
+    ) -> Chart:
+        """The points of a panel of no dashboard.
+
+        Args:
+            only: labels: series that have one of them with another value are left out, unless none is left.
+        """
+        found = chart(self._queries, panel, span, width=width, most=MOST_PLOTTED)
+        fitting = tuple(line for line in found.lines if _agrees(line.labels, only or {}))
+        return (
+            replace(found, lines=fitting[:MOST_LINES])
+            if fitting
+            else replace(found, lines=found.lines[:MOST_LINES])
+        )
+
     def marks(self, dashboard: Dashboard, span: Span) -> tuple[Mark, ...]:
         """Deployments and alerts that belong to what it shows."""
         subjects = dashboard.subjects
@@ -175,6 +200,10 @@ class Dashboards:
             newest=True,
         )
         return marks(reversed(events), subjects, span.start, span.end)
+
+
+def _agrees(labels: Mapping[str, str], only: Mapping[str, str]) -> bool:
+    return all(only[name] == value for name, value in labels.items() if name != NAME and name in only)
 
 
 def written_dashboard(name: str, file: DashboardFile) -> Dashboard:

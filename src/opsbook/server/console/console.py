@@ -11,33 +11,37 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 import opsbook.deployment.pages as deployment_pages
+import opsbook.monitoring.pages as monitoring_pages
 from opsbook.deployment.pages.source import Source
 from opsbook.deployment.pages.watching import DeploymentWatch
 from opsbook.errors import NotFound
 from opsbook.journal import Event, Journal
+from opsbook.monitoring.pages.source import Source as Watched
+from opsbook.monitoring.pages.watching import MonitoringWatch
 from opsbook.security.model import Identity, NotSignedIn
 from opsbook.security.plan import may_somewhere
 from opsbook.security.room import Security
 from opsbook.security.sessions import COOKIE
 from opsbook.server.console import handbook_pages, journal_pages, now, routes, sign_in
 from opsbook.server.console.assets import Assets
-from opsbook.server.console.live import Live
+from opsbook.server.console.live import Live, Watch
 from opsbook.server.console.shell import Shell
 from opsbook.server.console.trouble import pages, trouble
 
-ROOMS = ("opsbook.deployment",)
+ROOMS = ("opsbook.deployment", "opsbook.monitoring")
 """The rooms that bring templates of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What the composition root hands in."""
+    """What the composition root hands in; without `watched` there are no pages about what is watched."""
 
     source: Source
     journal: Journal
     handbook: handbook_pages.Handbook
     security: Security
     stopping: threading.Event
+    watched: Watched | None = None
 
 
 class Console:
@@ -45,13 +49,21 @@ class Console:
 
     def __init__(self, parts: Parts) -> None:
         assets = Assets()
-        watches = (DeploymentWatch(parts.source), ShellWatch())
+        watched = parts.watched
+        watches: tuple[Watch, ...] = (
+            DeploymentWatch(parts.source),
+            ShellWatch(),
+            *([MonitoringWatch(watched)] if watched is not None else []),
+        )
         self.live = Live(parts.journal, watches, parts.stopping)
-        self._shell = Shell(ROOMS, assets, self.live, lambda: parts.handbook.current().name)
+        self._shell = Shell(
+            ROOMS, assets, self.live, lambda: parts.handbook.current().name, watched is not None
+        )
         route_class = pages(self._shell)
         self._routers = (
-            now.router(parts.source, parts.journal, self._shell),
+            now.router(parts.source, parts.journal, self._shell, watched),
             *deployment_pages.routers(parts.source, self._shell, route_class),
+            *(monitoring_pages.routers(watched, self._shell, route_class) if watched is not None else ()),
             journal_pages.router(parts.journal, self._shell, parts.source.now),
             handbook_pages.router(parts.handbook, parts.source, self._shell),
             sign_in.router(self._shell, parts.security),

@@ -12,6 +12,8 @@ from opsbook.deployment.pages.sentences import RANK, Condition, condition_of, se
 from opsbook.deployment.pages.services import service_rows, summary
 from opsbook.deployment.pages.source import Source
 from opsbook.journal import Event, Journal
+from opsbook.monitoring.pages.alerts import all_alerts
+from opsbook.monitoring.pages.source import Source as Watched
 from opsbook.security.api import signed_in
 from opsbook.security.model import Identity
 from opsbook.security.plan import sees, visible
@@ -20,6 +22,7 @@ from opsbook.server.console.trouble import pages
 from opsbook.terminal import count
 
 CHANGES = 12
+FIRING = 5
 TOLD = (
     "deployment.requested", "deployment.succeeded", "deployment.rolled_back", "deployment.failed", "deployment.aborted",
     "deployment.superseded", "deployment.reverted", "deployment.approved", "freeze.added", "freeze.lifted",
@@ -28,19 +31,22 @@ TOLD = (
 """The kinds of events that people would tell each other."""
 
 
-def router(source: Source, journal: Journal, shell: Shell) -> APIRouter:
-    """``/``."""
+def router(source: Source, journal: Journal, shell: Shell, watched: Watched | None = None) -> APIRouter:
+    """``/``. `watched`: what fires; None: nothing is watched."""
     routes = APIRouter(include_in_schema=False, route_class=pages(shell))
 
     @routes.get("/")
     def now(request: Request) -> Response:
         identity = signed_in(request)
-        return shell.page(request, "now.html", lambda: _now(source, journal, identity), topics=("now",))
+        topics = ("now",) if watched is None else ("now", "alerts")
+        return shell.page(
+            request, "now.html", lambda: _now(source, journal, identity, watched), topics=topics
+        )
 
     return routes
 
 
-def _now(source: Source, journal: Journal, identity: Identity) -> dict[str, Any]:
+def _now(source: Source, journal: Journal, identity: Identity, watched: Watched | None) -> dict[str, Any]:
     mine = visible(identity)
     status = source.room.status(None)["environments"]
     shown = {name: one for name, one in status.items() if sees(mine, name)}
@@ -60,10 +66,14 @@ def _now(source: Source, journal: Journal, identity: Identity) -> dict[str, Any]
         for hold in placement.holds
     ]
     found = summary(rows, len(shown))
+    alerts = all_alerts(watched, identity) if watched is not None else ()
+    firing = [alert for alert in alerts if alert.state == "firing"]
     return {
         "title": "Now",
         "summary": found,
-        "more": _more(views, freezes),
+        "more": _more(views, freezes, len(firing)),
+        "firing": firing[:FIRING],
+        "also_firing": max(0, len(firing) - FIRING),
         "environments": environments,
         "running": [{**view, "condition": condition_of(view), "sentence": sentence(view)} for view in views],
         "freezes": freezes,
@@ -76,12 +86,13 @@ def _concerns(environments: Iterable[str] | None, shown: Iterable[str]) -> bool:
     return not environments or not set(environments).isdisjoint(shown)
 
 
-def _more(views: list[dict[str, Any]], freezes: list[Any]) -> str:
+def _more(views: list[dict[str, Any]], freezes: list[Any], firing: int) -> str:
     """What else one should know at a glance."""
     waiting = sum(1 for view in views if view["phase"] == Phase.GATED)
     running = len(views) - waiting
     active = sum(1 for one in freezes if one["active"])
     parts = [
+        f"{count(firing, 'alert')} {'fires' if firing == 1 else 'fire'}" if firing else "",
         f"{count(running, 'deployment')} under way" if running else "",
         f"{waiting} {'waits' if waiting == 1 else 'wait'} at the gates" if waiting else "",
         f"{count(active, 'freeze')} in force" if active else "",

@@ -49,9 +49,17 @@ class Shell:
     Args:
         templates: the rooms' template folders, beside the shell's own.
         name: of the handbook, at this moment.
+        watching: there are pages about what is watched.
     """
 
-    def __init__(self, templates: Iterable[str], assets: Assets, live: Live, name: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        templates: Iterable[str],
+        assets: Assets,
+        live: Live,
+        name: Callable[[], str],
+        watching: bool = False,
+    ) -> None:
         loaders = [jinja2.PackageLoader(package, "templates") for package in (__package__, *templates)]
         self._environment = jinja2.Environment(
             loader=jinja2.ChoiceLoader(loaders),
@@ -62,7 +70,7 @@ class Shell:
             auto_reload=False,
         )
         self._environment.filters |= FILTERS
-        self._environment.globals |= {"asset": assets.url, "vendored": assets.vendored}
+        self._environment.globals |= {"asset": assets.url, "vendored": assets.vendored, "watching": watching}
         # As a global: a region is rendered by itself, without the imports at the top of its template.
         self._environment.globals["ui"] = self._environment.get_template("macros.html").module
         self._live = live
