@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from opsbook.deployment.records import Records
 from opsbook.deployment.site import Site
@@ -16,7 +16,11 @@ BUSY_SECONDS, IDLE_SECONDS = 1.0, 5.0
 
 
 class Observing:
-    """One loop; cheap while nothing changes."""
+    """One loop; cheap while nothing changes.
+
+    Args:
+        extra: further targets, as the handbook has them; cheap to ask.
+    """
 
     def __init__(
         self,
@@ -26,12 +30,14 @@ class Observing:
         log: Callable[[str], None],
         *,
         watching: Callable[[], bool] = lambda: False,
+        extra: Callable[[], Sequence[Target]] = tuple,
     ) -> None:
         self._site = site
         self._telemetry = telemetry
         self._stopping = stopping
         self._log = log
         self._watching = watching
+        self._extra = extra
         self._targets: list[Target] = []
 
     def run(self) -> None:
@@ -45,7 +51,7 @@ class Observing:
     def look(self) -> None:
         """One round: hand over the targets where they changed."""
         metrics = {release.id: release.config.get("metrics") for release in self._site.records.releases()}
-        targets = [Target("host", {}), Target("envoy", {})]
+        targets = [Target("host", {}), Target("envoy", {}), Target("opsbook", {}), *self._extra()]
         for instance in self._site.runtime.instances():
             labels = _labels(instance)
             if instance.pid is not None and instance.alive:

@@ -183,12 +183,13 @@ def export(session: Session, *, folder: Path, interval: str) -> None:
     Examples:
       opsbook monitoring export rules/ && promtool check rules rules/*.yaml
     """
+    from opsbook.monitoring.generating import generated_groups
     from opsbook.monitoring.rules.exporting import exported
 
     book = _book(session)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in exported(book, interval=interval).items():
+        for name, text in exported(book, generated_groups(book), interval=interval).items():
             (folder / name).write_text(text, encoding="utf-8")
             session.terminal.data(str(folder / name))
     except OSError as error:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +15,15 @@ from opsbook.errors import Failed, Invalid, NotAllowed, Unreachable
 from opsbook.promql.expression import Expression
 from opsbook.promql.model import Matrix, Result, Samples, Scalar, Text, Value, Vector
 from opsbook.promql.series import ABSENT, Labels, Matcher
+from opsbook.world.telemetry.connection import tls_context
+from opsbook.world.words import Tls
 
 if TYPE_CHECKING:
     import httpx
 
+_LOOK = "look at `monitoring: {metrics: URL}` in opsbook.yaml"
 LARGEST_ANSWER = 256 * 1024 * 1024  # bytes
+PAUSE = 2.0  # seconds for which a server that did not answer is not asked again
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,8 @@ class RemoteQueries:
         token: a bearer token; or
         user, password: for basic authentication.
         timeout: seconds that an answer may take.
-        headers: further ones, such as a tenant.
+        headers: further ones, such as a tenant. Asked for before each question, so that they may change.
+        tls: who must vouch for the server.
     """
 
     def __init__(
@@ -48,16 +55,26 @@ class RemoteQueries:
         user: str = "",
         password: str = "",
         timeout: float = 30.0,
-        headers: Mapping[str, str] | None = None,
+        headers: Callable[[], Mapping[str, str]] = dict,
+        tls: Tls = Tls(),  # noqa: B008 - frozen
     ) -> None:
         self._url = url.rstrip("/")
         self._timeout = timeout
-        self._headers = dict(headers or {})
-        if token:
-            self._headers["Authorization"] = f"Bearer {token}"
+        self._own_headers = {
+            "User-Agent": "opsbook",
+            **({"Authorization": f"Bearer {token}"} if token else {}),
+        }
+        self._headers = headers
+        self._tls = tls
         self._auth = (user, password) if user else None
         self._client: httpx.Client | None = None
         self._lock = threading.Lock()
+        self._silent, self._silent_until = "", 0.0
+
+    @property
+    def url(self) -> str:
+        """What stands before ``/api/v1``."""
+        return self._url
 
     def instant(self, query: str | Expression, at_ms: int) -> Result:
         """The answer at one time (milliseconds).
@@ -111,30 +128,59 @@ class RemoteQueries:
     def _ask(self, path: str, form: Mapping[str, str], *, method: str = "POST") -> dict[str, Any]:
         import httpx
 
-        url = f"{self._url}/api/v1/{path}"
+        with self._lock:
+            silent = self._silent if time.monotonic() < self._silent_until else ""
+        if silent:  # a hundred rules must not wait for it one after the other
+            raise Unreachable(silent, where=self._url, hint=_LOOK)
+        parameters = dict(form) if method == "GET" else None
+        fields = None if method == "GET" else dict(form)
         try:
-            if method == "GET":
-                response = self._connected().get(url, params=dict(form))
-            else:
-                response = self._connected().post(url, data=dict(form))
+            with self._connected().stream(
+                method,
+                f"{self._url}/api/v1/{path}",
+                headers=dict(self._headers()),
+                params=parameters,
+                data=fields,
+            ) as response:
+                return self._answer(response.status_code, self._body(response))
         except httpx.HTTPError as error:
-            raise Unreachable(
-                f"the metrics server does not answer: {error or type(error).__name__}",
-                where=self._url,
-                hint="look at `monitoring: {metrics: URL}` in opsbook.yaml",
-            ) from error
-        return self._answer(response)
+            timed_out = isinstance(error, httpx.TimeoutException)
+            said = f"no answer within {self._timeout:g} s" if timed_out else str(error)
+            said = f"the metrics server does not answer: {said or type(error).__name__}"
+            with self._lock:
+                self._silent, self._silent_until = said, time.monotonic() + PAUSE
+            raise Unreachable(said, where=self._url, hint=_LOOK) from error
 
-    def _answer(self, response: httpx.Response) -> dict[str, Any]:
-        if response.status_code in (401, 403):
-            raise NotAllowed("the metrics server does not let us in", where=self._url)
+    def _body(self, response: httpx.Response) -> bytes:
+        """All of it, within the bounds of size and time."""
+        parts, size, until = [], 0, time.monotonic() + self._timeout
+        for part in response.iter_bytes():
+            parts.append(part)
+            size += len(part)
+            if size > LARGEST_ANSWER:
+                raise Failed("the metrics server's answer is too large", where=self._url, hint="ask for less")
+            if time.monotonic() > until:
+                raise Unreachable(
+                    f"the metrics server does not answer: it is not done after {self._timeout:g} s",
+                    where=self._url,
+                    hint=_LOOK,
+                )
+        return b"".join(parts)
+
+    def _answer(self, status: int, content: bytes) -> dict[str, Any]:
+        if status in (401, 403):
+            raise NotAllowed(
+                "the metrics server does not let us in",
+                where=self._url,
+                hint="give token, or user and password, beside its url in opsbook.yaml",
+            )
         try:
-            body = response.json()
+            body = json.loads(content)
         except ValueError:
             body = None
         if not isinstance(body, dict) or body.get("status") not in ("success", "error"):
             raise Unreachable(
-                f"this does not speak Prometheus' API: it answered {response.status_code}", where=self._url
+                f"this does not speak Prometheus' API: it answered {status}", where=self._url, hint=_LOOK
             )
         if body["status"] == "success":
             return body
@@ -151,7 +197,10 @@ class RemoteQueries:
         with self._lock:
             if self._client is None:
                 self._client = httpx.Client(
-                    timeout=httpx.Timeout(self._timeout, connect=5.0), headers=self._headers, auth=self._auth
+                    timeout=httpx.Timeout(self._timeout, connect=min(5.0, self._timeout)),
+                    headers=self._own_headers,
+                    auth=self._auth,
+                    verify=tls_context(self._tls),
                 )
             return self._client
 

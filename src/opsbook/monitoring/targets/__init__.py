@@ -1,0 +1,1 @@
+"""What is scraped besides what opsbook runs."""
