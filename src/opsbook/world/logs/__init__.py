@@ -1,0 +1,1 @@
+"""What programs write and send: log records, kept and searched."""
