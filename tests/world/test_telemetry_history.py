@@ -400,3 +400,14 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
         assert all(at == value for at, value in found)
         everything = here.storage.select([Matcher("__name__", "=~", "m.+")], 0, 2**61)
         assert 2 * len(found) == sum(int(is_sample(each.window.values).sum()) for each in everything)
+
+
+def test_rules_after_the_first_start_do_not_wait_for_files(tmp_path: Path) -> None:
+    """What lies before the first start is nowhere: the files are not asked for it."""
+    with place(tmp_path) as here:
+        here.write(START, a=1)
+        here.history.flush()
+        assert START - here.hot.retention == here.hot.find([Matcher("__name__", "=", "a")], 0, START).since
+    with place(tmp_path, START + MINUTE) as again:
+        since = again.hot.find([Matcher("__name__", "=", "a")], 0, START).since
+        assert START + MINUTE - again.hot.retention == since

@@ -25,12 +25,15 @@ def restore(hot: HotStore, catalogue: Catalogue, database: Database, raw: Shelf,
         now: milliseconds; what is later, from a clock that was wrong, is not taken.
 
     Returns:
-        From when on the samples are there.
+        From when on memory has all that the files have.
 
     Raises:
         Failed: the files cannot be read.
     """
-    edges = _edges(database, raw, now - hot.retention, now)
+    start = now - hot.retention
+    if not raw.between(start, now):
+        return start
+    edges = _edges(database, raw, start, now)
     entries: dict[int, Entry] = {}
     # Newest first: a block takes back only what is older than what it has.
     for low, high in reversed(list(pairwise(edges))):
@@ -60,8 +63,6 @@ def restore(hot: HotStore, catalogue: Catalogue, database: Database, raw: Shelf,
 def _edges(database: Database, raw: Shelf, start: int, end: int) -> list[int]:
     """Times between which about `_AT_A_TIME` samples lie, back to `start` or to where it becomes too many."""
     segments = raw.between(start, end)
-    if not segments:
-        return [end + 1]
     found = database.read(
         "SELECT file_name, num_rows FROM parquet_file_metadata(?)",
         [[str(segment.path) for segment in segments]],
