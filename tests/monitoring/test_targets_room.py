@@ -212,7 +212,7 @@ def test_an_alert_for_each_that_is_down(tmp_path: Path) -> None:
         " {name: quiet, addresses: ['a:1'], alert: false}]"
     )
     ((rule,),) = (group.rules for group in generated_groups(book))
-    assert ("TargetDown", 'up{job="nodes"} == 0', 300.0, {"severity": "critical"}) == (
+    assert ("TargetDown", 'up{job="nodes"} == 0', 300.0, {"severity": "critical", "job": "nodes"}) == (
         rule.alert, rule.expr, rule.for_, rule.labels
     )  # fmt: skip
     assert "targets.yaml" in exported(book, generated_groups(book))

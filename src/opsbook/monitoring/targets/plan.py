@@ -140,6 +140,6 @@ def _rule(spec: TargetSpec) -> AlertingRule:
         alert="TargetDown",
         expr=f'up{{job="{spec.name}"}} == 0',
         for_=max(DOWN_FOR, 2.5 * spec.interval),
-        labels={"severity": spec.severity},
+        labels={"severity": spec.severity, "job": spec.name},  # which tells the rules apart
         annotations={"summary": "{{ $labels.job }} {{ $labels.instance }} does not answer"},
     )
