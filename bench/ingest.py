@@ -36,14 +36,15 @@ RULES = (
     (
         "alert",
         "Errors",
-        'sum(rate(http_requests_total{service="%s",code=~"5.."}[5m]))'
-        ' / sum(rate(http_requests_total{service="%s"}[5m])) > 0.9',
+        (
+            'sum(rate(http_requests_total{service="%s",code=~"5.."}[5m]))'
+            ' / sum(rate(http_requests_total{service="%s"}[5m])) > 0.9'
+        ),
     ),
     (
         "alert",
         "Slow",
-        "histogram_quantile(0.95, sum by (le)"
-        ' (rate(http_request_duration_seconds_bucket{service="%s"}[5m]))) > 100',
+        'histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket{service="%s"}[5m]))) > 100',
     ),
     ("alert", "Down", 'up{service="%s"} == 0'),
     ("alert", "Memory", 'max by (instance) (memory_bytes{service="%s"}) > 1e15'),
@@ -70,7 +71,9 @@ class Cost:
 
 def bodies() -> list[list[bytes]]:
     """For some instances, scrapes one after the other; two rounds of them look like a restart, as happens."""
-    from query import NAME, samples_of, series_of
+    from query import samples_of, series_of
+
+    from opsbook.promql.series import NAME
 
     found = []
     for number in range(BODIES):

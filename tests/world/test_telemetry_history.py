@@ -411,3 +411,39 @@ def test_rules_after_the_first_start_do_not_wait_for_files(tmp_path: Path) -> No
     with place(tmp_path, START + MINUTE) as again:
         since = again.hot.find([Matcher("__name__", "=", "a")], 0, START).since
         assert START + MINUTE - again.hot.retention == since
+
+
+def test_a_full_disk_does_not_keep_old_files(tmp_path: Path) -> None:
+    """What is older than the retention goes although nothing can be written: often that is what makes room."""
+    free = [10**12]
+    with place(tmp_path, free=lambda _: free[0]) as here:
+        here.write(START, a=0)
+        here.history.flush()
+        free[0] = 0
+        here.now += int(KEEP.raw * 1000) + MINUTE
+        here.history.maintain()
+        here.now += 2 * MINUTE
+        here.history.maintain()
+        assert [] == list((tmp_path / "raw").iterdir())
+
+
+def test_the_clock_was_wrong_for_a_while(tmp_path: Path) -> None:
+    """Samples of 1970, and then of today: the old ones expire, and hide nothing of the others."""
+    with place(tmp_path, 1_000_000, retention=60) as here:
+        for at in (1_000_000, 1_030_000, START, START + 30_000):
+            here.now = at
+            here.write(at, x_total=at)
+        here.history.flush()
+        assert [1_000_000, 1_030_000, START, START + 30_000] == [at for at, _ in here.points("x_total")]
+        assert 2 == len(list((tmp_path / "raw").iterdir()))
+        here.now = START + 3 * 3_600_000
+        here.history.maintain()
+        here.now += 2 * MINUTE
+        here.history.maintain()
+        assert 1 == len(list((tmp_path / "raw").iterdir()))
+    with place(tmp_path, here.now) as again:
+        assert [START, START + 30_000] == [at for at, _ in again.points("x_total")]
+    with place(tmp_path, START - 86_400_000) as back:  # set back by a day while nobody was looking
+        back.write(START - 86_400_000, x_total=1)
+        assert [START - 86_400_000] == [at for at, _ in back.points("x_total", 0, START - 3_600_000)]
+        assert [] == back.told

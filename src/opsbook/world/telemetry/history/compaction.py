@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,6 +19,7 @@ SPAN = 2 * HOUR  # of a sorted file of samples
 _MOST_SMALL = 500  # files, whatever their span
 _ROWS = 1_000_000  # worked on at a time
 _BASELINE = 15 * 60_000  # milliseconds that a sample is a baseline for what comes after it
+_APART = 24 * HOUR  # between samples of different files
 _MERGED = (12, 30)  # files of a level of the coarse ones that become one: about a day, a month
 
 
@@ -65,13 +67,18 @@ class Compaction:
         Raises:
             Failed: a file cannot be read or written; nothing has changed.
         """
-        return (
-            self._sort(now)
-            or self._coarser()
-            or self._merge(self._minutes)
-            or self._merge(self._hours)
-            or self._expire(now)
-        )
+        return self._sort(now) or self._coarser() or self._merge(self._minutes) or self._merge(self._hours)
+
+    def expire(self, now: int) -> None:
+        """Let the files go that are older than the retention. That needs no room on the disk.
+
+        Args:
+            now: milliseconds.
+        """
+        raw = now - int(self._retention.raw * 1000)
+        coarse = now - int(self._retention.coarse * 1000)
+        for shelf, oldest in ((self._raw, raw), (self._minutes, coarse), (self._hours, coarse)):
+            shelf.change(gone=[segment for segment in shelf.segments if segment.last < oldest])
 
     def prune(self) -> None:
         """Forget series that no file has any more.
@@ -93,6 +100,11 @@ class Compaction:
         small = [segment for segment in self._raw.segments if segment.level == 0]
         if not small or (min(s.first for s in small) > now - SPAN and len(small) < _MOST_SMALL):
             return False
+        # Not what a clock that was wrong for a while has put years apart: such a file would never expire.
+        end = next(
+            (n for n, (s, after) in enumerate(pairwise(small), 1) if after.first > s.last + _APART), None
+        )
+        small = small[:end]
         merged = _merged(small)
         self._database.write(
             "SELECT series, ts, value FROM read_parquet(?) ORDER BY series, ts",
@@ -172,16 +184,6 @@ class Compaction:
                 shelf.change(gone=same, come=[merged])
                 return True
         return False
-
-    def _expire(self, now: int) -> bool:
-        raw = now - int(self._retention.raw * 1000)
-        coarse = now - int(self._retention.coarse * 1000)
-        some = False
-        for shelf, oldest in ((self._raw, raw), (self._minutes, coarse), (self._hours, coarse)):
-            old = [segment for segment in shelf.segments if segment.last < oldest]
-            some = some or bool(old)
-            shelf.change(gone=old)
-        return some
 
 
 def _summed(ts: str) -> str:

@@ -171,6 +171,7 @@ class History:
             rooms = self._rooms
             if rooms is None:
                 return
+            rooms.compaction.expire(self._now())
             try:
                 self._check_disk()
                 while (

@@ -18,6 +18,7 @@ from opsbook.world.telemetry.history.shelf import Shelf
 from opsbook.world.telemetry.store import HotStore
 
 _CELLS = 1_000_000  # of one file, about
+_LONGEST = 86_400_000  # milliseconds of one file
 _MOST_LATE = 100_000  # samples that are kept for another try
 
 
@@ -104,26 +105,32 @@ class Writing:
     def _write(self, batch: _Batch) -> int:
         if not batch.size:
             return 0
+        keys, times, values = (np.concatenate(parts) for parts in (batch.keys, batch.times, batch.values))
+        # One file for each stretch of time: what a clock that was wrong has put years apart belongs together in none.
+        stretch = times // _LONGEST
         try:
             self._catalogue.save()
-            times, values = np.concatenate(batch.times), np.concatenate(batch.values)
-            number = self._number
-            segment = Segment(int(times.min()), int(times.max()), 0, number, number, self._shelf.folder)
-            # DuckDB takes any NaN of an array for NULL; to us NULL is the marker of staleness, and NaN a value.
-            nan = np.isnan(values) & ~is_stale(values)
-            columns = {"series": np.concatenate(batch.keys), "ts": times, "value": values, "nan": nan}
-            self._database.write(
-                "SELECT series, ts, CASE WHEN nan THEN 'NaN'::DOUBLE ELSE value END AS value FROM samples"
-                " ORDER BY series, ts",
-                segment.path,
-                final=False,
-                samples=columns,
-            )
+            for number in np.unique(stretch).tolist():
+                mine = stretch == number
+                self._write_file(keys[mine], times[mine], values[mine])
         except OpsbookError:
             with self._hot.lock:
                 for undo in batch.undo:
                     undo()
             raise
+        return batch.size
+
+    def _write_file(self, keys: npt.NDArray[np.uint64], times: Integers, values: Floats) -> None:
+        number = self._number
+        segment = Segment(int(times.min()), int(times.max()), 0, number, number, self._shelf.folder)
+        # DuckDB takes any NaN of an array for NULL; to us NULL is the marker of staleness, and NaN a value.
+        nan = np.isnan(values) & ~is_stale(values)
+        self._database.write(
+            "SELECT series, ts, CASE WHEN nan THEN 'NaN'::DOUBLE ELSE value END AS value FROM samples"
+            " ORDER BY series, ts",
+            segment.path,
+            final=False,
+            samples={"series": keys, "ts": times, "value": values, "nan": nan},
+        )
         self._number += 1
         self._shelf.change(come=[segment])
-        return batch.size
