@@ -9,7 +9,6 @@ from house import STRATEGIES, House, answered, moment, settled
 from places import CHOSEN, CHOSEN_BACK, PLACES, WAY_BACK
 from workshop import Customers, Workshop, until
 
-
 pytestmark = pytest.mark.crash
 
 ALL = bool(os.environ.get("OPSBOOK_CRASH_ALL"))
