@@ -55,7 +55,7 @@ def test_an_abort_wins_while_it_waits_for_approval(workshop: Workshop) -> None:
     workshop.in_phase(waiting["id"], "gated")
     workshop.room.requests.abort(waiting["id"], "changed my mind", "ana")
     assert "aborted" == workshop.ended(waiting["id"])["outcome"]
-    assert [] == workshop.room.locks()
+    until(lambda: not workshop.room.locks(), what="the lock to be given back")
 
 
 def test_in_a_freeze_nothing_is_deployed_but_the_way_back_is_open(workshop: Workshop) -> None:
