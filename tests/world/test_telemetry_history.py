@@ -447,3 +447,23 @@ def test_the_clock_was_wrong_for_a_while(tmp_path: Path) -> None:
         back.write(START - 86_400_000, x_total=1)
         assert [START - 86_400_000] == [at for at, _ in back.points("x_total", 0, START - 3_600_000)]
         assert [] == back.told
+
+
+def test_series_that_no_file_has_are_forgotten(tmp_path: Path) -> None:
+    """Once a day; those that are in memory keep their number although their samples in files have expired."""
+    with place(tmp_path, retention=60) as here:
+        here.write(START, a=1)
+        here.write(START, target="gone", a=2)
+        here.history.flush()
+        here.hot.end({**TARGET, "instance": "gone"}, START + 1000)
+        here.hot.expire(START + 200_000)
+        here.now += int(KEEP.coarse * 1000) + MINUTE
+        here.history.maintain()
+        here.write(here.now, a=3)
+        here.history.flush()
+    with place(tmp_path, here.now + MINUTE) as again:
+        assert [(here.now, 3.0)] == again.points("a")
+        matchers = [Matcher("__name__", "=", "a")]
+        rooms = again.history._rooms
+        assert rooms is not None
+        assert ["web-1"] == [entry.labels["instance"] for entry in rooms.catalogue.find(matchers)]

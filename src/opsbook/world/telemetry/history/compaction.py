@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -80,13 +80,16 @@ class Compaction:
         for shelf, oldest in ((self._raw, raw), (self._minutes, coarse), (self._hours, coarse)):
             shelf.change(gone=[segment for segment in shelf.segments if segment.last < oldest])
 
-    def prune(self) -> None:
+    def prune(self, using: Iterable[int]) -> None:
         """Forget series that no file has any more.
+
+        Args:
+            using: keys under which more will be written; those stay.
 
         Raises:
             Failed: a file cannot be read or written; nothing has changed.
         """
-        used: set[int] = set()
+        used = set(using)
         for shelf in (self._raw, self._minutes):
             for segment in shelf.segments:
                 found = self._database.read(

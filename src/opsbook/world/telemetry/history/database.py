@@ -55,7 +55,7 @@ class Database:
 
         Args:
             query: SQL; values come as parameters.
-            parameters: for the ``?`` in it.
+            parameters: for the ``?`` in it; a list of paths for ``read_parquet(?)``.
             tables: columns that the query may read under these names.
 
         Raises:
@@ -65,7 +65,7 @@ class Database:
             with self._connection.cursor() as cursor:
                 for name, columns in tables.items():
                     cursor.register(name, dict(columns))
-                found: Columns = cursor.execute(query, list(parameters)).fetchnumpy()
+                found: Columns = cursor.execute(*_with_paths(query, parameters)).fetchnumpy()
                 return found
         except self._error as error:
             raise Failed(f"the history cannot be read: {_first_line(error)}") from error
@@ -96,7 +96,7 @@ class Database:
             with self._connection.cursor() as cursor:
                 for name, columns in tables.items():
                     cursor.register(name, dict(columns))
-                cursor.execute(statement, list(parameters))
+                cursor.execute(*_with_paths(statement, parameters))
             settle(unfinished, path)
         except (self._error, OSError) as error:
             with suppress(OSError):
@@ -109,6 +109,14 @@ class Database:
 def plain(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """A column without its mask, when nothing in it is NULL."""
     return np.ma.getdata(column)
+
+
+def _with_paths(query: str, parameters: Sequence[object]) -> tuple[str, list[object]]:
+    """Lists of paths as one text: of each string in a list DuckDB asks at length what it is."""
+    found = ["\n".join(each) if isinstance(each, list) else each for each in parameters]
+    for function in ("read_parquet", "parquet_file_metadata"):
+        query = query.replace(f"{function}(?)", f"{function}(string_split(?, chr(10)))")
+    return query, found
 
 
 def _first_line(error: Exception) -> str:

@@ -142,6 +142,7 @@ class History:
         with self._working:
             rooms, self._rooms = self._rooms, None
             if rooms is not None:
+                self._sweep(rooms, after=0.0)
                 rooms.close()
             self._status = replace(self._status, open=False)
 
@@ -181,7 +182,7 @@ class History:
                 rooms.raw.leave(rooms.catalogue.tidy())
                 if self._now() - self._pruned > _PRUNE * 1000:
                     self._pruned = self._now()
-                    self._mended(rooms.compaction.prune)
+                    self._mended(lambda: rooms.compaction.prune(rooms.writing.keys()))
             except OpsbookError as error:
                 self._problem(error)
             self._sweep(rooms)
@@ -277,12 +278,12 @@ class History:
         self._status = replace(self._status, damaged=self._status.damaged + len(damaged) + len(lost))
         return bool(damaged or lost)
 
-    def _sweep(self, rooms: _Rooms) -> None:
+    def _sweep(self, rooms: _Rooms, *, after: float = _LEAVE) -> None:
         now = self._now()
         leaving = [path for shelf in rooms.shelves for path in shelf.leaving()]
         if leaving:
             self._leaving.append((now, leaving))
-        while self._leaving and self._leaving[0][0] <= now - _LEAVE * 1000:
+        while self._leaving and self._leaving[0][0] <= now - after * 1000:
             remove(self._leaving.pop(0)[1])
 
 

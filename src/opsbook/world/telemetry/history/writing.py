@@ -70,6 +70,14 @@ class Writing:
                     batch = _Batch()
         return written + self._write(batch)
 
+    def keys(self) -> set[int]:
+        """Of the series in memory."""
+        found: set[int] = set()
+        for block in self._hot.blocks():
+            with self._hot.lock:
+                found.update(block.keys[: len(block.series)].tolist())
+        return found - {0}
+
     def _take(self, block: Block, batch: _Batch) -> bool:
         with self._hot.lock:
             before = block.written
