@@ -221,10 +221,13 @@ class History:
 
     def _run(self) -> None:
         while not self._stopping.wait(self._flush_every):
-            if self._rooms is None:
-                self._open()
-            self.flush()
-            self.maintain()
+            try:
+                if self._rooms is None:
+                    self._open()
+                self.flush()
+                self.maintain()
+            except Exception as error:  # what nobody thought of must not end the history for good
+                self._problem(Failed(f"the history stumbled: {type(error).__name__}: {error}"))
 
     def _open(self) -> None:
         try:

@@ -76,9 +76,9 @@ def settle(unfinished: Path, path: Path) -> None:
 
 
 def remove(paths: Iterable[Path]) -> None:
-    """Remove files; those that are gone already do no harm."""
+    """Remove files. One that cannot be does no harm: at the next start it is recognised as replaced."""
     for path in paths:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             path.unlink()
 
 
