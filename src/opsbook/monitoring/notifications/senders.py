@@ -55,9 +55,11 @@ class Senders:
         return ByApprise(self._filled(channel.url or ""))
 
     def prepare(self, channel: Channel) -> None:
-        """Import what the channel needs, so that the first alert does not wait for it."""
+        """Import and read what the channel needs, so that the first alert does not wait for it."""
         if channel.kind in ("webhook", "pagerduty"):
-            import httpx  # noqa: F401
+            from opsbook.world.channels.posting import trust
+
+            trust()
         elif channel.kind == "url":
             import apprise
 

@@ -133,7 +133,11 @@ class Evaluator:
             else:
                 running.writer = self._writer(group, rule.name, index)
                 if isinstance(rule, AlertingRule):
-                    known = {alert.key: alert for alert in remembered.get(rule.alert, ())}
+                    known = {
+                        alert.key: alert
+                        for alert in remembered.get(rule.alert, ())
+                        if self._remembering.owner(group, rule.alert, alert) == index
+                    }
                     active = {key: alert for key, alert in known.items() if alert.state != "resolved"}
                     running.active = resumed(active, paused, TOLERANCE)
                     running.restored = set(active)

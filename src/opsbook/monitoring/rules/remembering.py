@@ -29,6 +29,7 @@ class Remembering:
         self._journal = journal
         self._events: list[Entry] = []
         self._documents: dict[str, Any | None] = {}
+        self._expressions: dict[str, str] = {}  # of the rules that alerts from before the start were found by
         self.problem = ""  # why the last write failed; empty when it did not
 
     def load(self) -> tuple[dict[tuple[str, str], list[ActiveAlert]], float | None]:
@@ -36,7 +37,8 @@ class Remembering:
         found: dict[tuple[str, str], list[ActiveAlert]] = {}
         if self._journal is None:
             return found, None
-        for document in self._journal.state.items(PREFIX).values():
+        for name, document in self._journal.state.items(PREFIX).items():
+            self._expressions[name] = document.get("expr", "")
             found.setdefault((document["group"], document["rule"]), []).append(from_json(document["alert"]))
         looked = self._journal.state.items(LOOKED).get(LOOKED)
         return found, None if looked is None else float(looked["at"])
@@ -44,8 +46,28 @@ class Remembering:
     def put(self, group: RuleGroup, rule: AlertingRule, key: LabelKey, alert: ActiveAlert | None) -> None:
         """The state of one alert; None: there is nothing to remember of it."""
         self._documents[_document(group.key, rule.alert, key)] = (
-            None if alert is None else {"group": group.key, "rule": rule.alert, "alert": to_json(alert)}
+            None
+            if alert is None
+            else {"group": group.key, "rule": rule.alert, "expr": rule.expr, "alert": to_json(alert)}
         )
+
+    def owner(self, group: RuleGroup, name: str, alert: ActiveAlert) -> int:
+        """The index of the rule that an alert from before the start belongs to, of those called `name`.
+
+        There may be several, as for a warning and for something critical: it is the one whose labels it has, and whose
+        expression found it.
+        """
+        rules = [(i, r) for i, r in enumerate(group.rules) if isinstance(r, AlertingRule) and r.alert == name]
+        if len(rules) == 1:
+            return rules[0][0]
+        expression = self._expressions.get(_document(group.key, name, alert.key), "")
+
+        def likeness(rule: AlertingRule) -> tuple[bool, bool]:
+            labels = {**group.labels, **rule.labels}
+            fixed = {label: text for label, text in labels.items() if "{{" not in text}
+            return fixed.items() <= alert.labels.items(), rule.expr == expression
+
+        return max(rules, key=lambda each: likeness(each[1]))[0]
 
     def event(self, group: RuleGroup, rule: AlertingRule, alert: ActiveAlert) -> None:
         """That an alert began to fire, or has resolved."""

@@ -1,0 +1,1 @@
+"""What the benches of alerting compare with, and what receives from both."""
