@@ -467,3 +467,23 @@ def test_series_that_no_file_has_are_forgotten(tmp_path: Path) -> None:
         rooms = again.history._rooms
         assert rooms is not None
         assert ["web-1"] == [entry.labels["instance"] for entry in rooms.catalogue.find(matchers)]
+
+
+def test_a_target_given_up_for_memory_costs_only_who_asks_for_it(tmp_path: Path) -> None:
+    """Questions about others are answered from memory alone, those about it from the files too."""
+    with place(tmp_path) as here:
+        for at in range(300):
+            here.write(START + at * 1000, a=at)
+            here.write(START + at * 1000, target="gone", a=at)
+        here.history.flush()
+        here.hot.end({**TARGET, "instance": "gone"}, START + 300_000)
+        with here.hot.lock:
+            here.hot._forget(next(iter(here.hot._ended)))
+        assert 600 == len(here.points("a"))
+        found = {
+            name: here.hot.find([Matcher("instance", "=", name)], START, START + 300_000).since
+            for name in ("web-1", "gone")
+        }
+        assert {"web-1": START - here.hot.retention, "gone": START + 300_001} == found
+        here.write(START + 301_000, target="gone", a=301)
+        assert 601 == len(here.points("a"))

@@ -58,7 +58,8 @@ class HotStore:
         self._ended: dict[LabelKey, int] = {}  # when a target left, oldest first
         self._passing: set[LabelKey] = set()  # blocks that nobody holds on to
         self._choices = Choices()
-        self._since = 0  # from when on everything of blocks that are gone was here
+        self._since = 0  # from when on everything was here, except what was
+        self._given_up: dict[LabelKey, tuple[Labels, int]] = {}  # before its time: labels, and until when
         self._dropped_early = 0  # by blocks that are gone
         self._nbytes = 0  # about; counted anew when it matters
 
@@ -94,7 +95,7 @@ class HotStore:
                     max_series=self.max_series,
                     may_grow=self._may_grow,
                     changed=self._choices.changed,
-                    since=self._since,
+                    since=max(self._since, self._given_up.get(key, ({}, 0))[1]),
                 )
                 self._blocks[key] = block
                 self._nbytes += block.nbytes
@@ -126,6 +127,8 @@ class HotStore:
                 else:
                     block.expire(oldest)
                     block.release()
+            for key in [key for key, (_, at) in self._given_up.items() if at < oldest]:
+                self._since = max(self._since, self._given_up.pop(key)[1])
             self._nbytes = sum(block.nbytes for block in self._blocks.values())
 
     def select(self, matchers: Sequence[Matcher], start: int, end: int) -> tuple[Selection, ...]:
@@ -140,7 +143,7 @@ class HotStore:
     def find(self, matchers: Sequence[Matcher], start: int, end: int) -> Found:
         """As `select`, and from when on that is all there is."""
         with self.lock:
-            since = self._since
+            since = self._known_since(matchers)
             stretches = []
             for choice in self._choices.of(tuple(matchers), self._blocks.values()):
                 since = max(since, choice.block.since)
@@ -155,7 +158,7 @@ class HotStore:
     def series(self, matchers: Sequence[Matcher], start: int, end: int) -> tuple[tuple[Labels, ...], int]:
         """The labels of the series that have something in that stretch, and from when on that is all there is."""
         with self.lock:
-            since, found = self._since, list[Labels]()
+            since, found = self._known_since(matchers), list[Labels]()
             for choice in self._choices.of(tuple(matchers), self._blocks.values()):
                 since = max(since, choice.block.since)
                 there = np.flatnonzero(choice.block.found(choice.slots, start, end))
@@ -185,6 +188,14 @@ class HotStore:
                 dropped_early=self._dropped_early + sum(block.dropped_early for block in blocks),
             )
 
+    def _known_since(self, matchers: Sequence[Matcher]) -> int:
+        """From when on everything is here that these may fit, as far as blocks are concerned that are gone."""
+        since = self._since
+        for labels, at in self._given_up.values():
+            if at > since and all(m.fits(labels[m.label]) for m in matchers if m.label in labels):
+                since = at
+        return since
+
     def _may_grow(self, extra: int) -> bool:
         self._nbytes += extra
         if self._nbytes <= self._max_bytes:
@@ -209,7 +220,8 @@ class HotStore:
         self._ended.pop(key, None)
         self._passing.discard(key)
         block = self._blocks.pop(key)
-        self._since = max(self._since, (block.last or 0) + 1)
+        before = self._given_up.pop(key, ({}, 0))[1]
+        self._given_up[key] = (block.common, max(before, block.since, (block.last or 0) + 1))
         self._dropped_early += block.dropped_early
         self._choices.changed()
         return block.nbytes
