@@ -12,6 +12,7 @@ Origin must be ours, and with a session the CSRF token that is bound to it must 
 from __future__ import annotations
 
 import asyncio
+import base64
 import dataclasses
 import hmac
 import ipaddress
@@ -37,6 +38,7 @@ Headers = dict[bytes, bytes]
 
 OPEN_PATHS = frozenset({"/api/health", "/sign-in", "/favicon.ico"})
 OPEN_FOLDERS = ("/static/", "/sign-in/")
+FOR_TOOLS = ("/prometheus/", "/alertmanager/")  # clients of which some know basic authentication only
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 ACTOR = b"x-opsbook-actor"
 CSRF_HEADER = b"x-csrf-token"
@@ -82,10 +84,10 @@ class Access:
             who, csrf = await self._identify(scope["path"], headers)
             if (
                 not self._owner_only
-                and b"authorization" not in headers
+                and (b"authorization" not in headers or _is_basic(headers))
                 and scope["method"] not in SAFE_METHODS
             ):
-                _check_origin(headers)
+                _check_origin(headers)  # a browser may remember basic credentials as it does cookies
                 receive = await _checked_form(headers, csrf, receive) if csrf else receive
         except OpsbookError as error:
             await _refuse(error, scope, headers, send)
@@ -114,7 +116,7 @@ class Access:
         """Who it is, and their session's CSRF token; what is shown and is wrong is never passed over."""
         name = _name(headers.get(ACTOR, b""))
         if b"authorization" in headers:
-            return await self._by_bearer(headers[b"authorization"], name), ""
+            return await self._by_token(_token(path, headers), name), ""
         if self._owner_only:
             return local_operator(name), ""
         is_open = path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)
@@ -132,10 +134,8 @@ class Access:
             "or your own: opsbook tokens create",
         )
 
-    async def _by_bearer(self, header: bytes, name: str) -> Identity:
-        scheme, _, given = header.partition(b" ")
-        given = given.strip()
-        if scheme.lower() == b"bearer":
+    async def _by_token(self, given: bytes, name: str) -> Identity:
+        if given:
             if hmac.compare_digest(given, self._token.encode()):
                 operator = local_operator(name)
                 return operator if self._owner_only else dataclasses.replace(operator, via="server-token")
@@ -158,6 +158,23 @@ class Access:
                 f"requests to the host name {host[:80]!r} are not answered",
                 hint="use http://localhost or the plain IP address",
             ) from None
+
+
+def _is_basic(headers: Headers) -> bool:
+    return headers.get(b"authorization", b"").partition(b" ")[0].lower() == b"basic"
+
+
+def _token(path: str, headers: Headers) -> bytes:
+    """The token that is shown; empty if none. Where Prometheus' tools ask, it may be the password of any user."""
+    scheme, _, given = headers[b"authorization"].partition(b" ")
+    if scheme.lower() == b"bearer":
+        return given.strip()
+    if _is_basic(headers) and path.startswith(FOR_TOOLS):
+        try:
+            return base64.b64decode(given.strip(), validate=True).partition(b":")[2]
+        except ValueError:
+            return b""
+    return b""
 
 
 def _name(value: bytes) -> str:
