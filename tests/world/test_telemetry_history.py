@@ -15,8 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from opsbook.promql import Engine
+from opsbook.promql.model import Matrix, Vector
 from opsbook.promql.series import STALE, Matcher, is_sample
+from opsbook.world.hosts.clock import SystemClock
 from opsbook.world.telemetry.block import Block
+from opsbook.world.telemetry.engine import EmbeddedTelemetry
 from opsbook.world.telemetry.history.compaction import Retention
 from opsbook.world.telemetry.history.history import History
 from opsbook.world.telemetry.storage import Storage
@@ -487,3 +491,65 @@ def test_a_target_given_up_for_memory_costs_only_who_asks_for_it(tmp_path: Path)
         assert {"web-1": START - here.hot.retention, "gone": START + 300_001} == found
         here.write(START + 301_000, target="gone", a=301)
         assert 601 == len(here.points("a"))
+
+
+def test_promql_over_memory_and_files_is_the_same_as_over_memory(tmp_path: Path) -> None:
+    """Rates, aggregations, gaps and series that end, over the border between the two."""
+    with place(tmp_path / "one", retention=60) as here, place(tmp_path / "other") as everything:
+        for at in range(2000):
+            here.now = everything.now = START + at * 1000
+            values: dict[str, Any] = {"a_total": at % 700, "g": at % 13}
+            if at % 500 > 250:
+                values["sometimes"] = at
+            for each in (here, everything):
+                for target in ("web-1", "web-2"):
+                    if at % 90 or target == "web-1":
+                        each.write(each.now, target=target, **values)
+            if at % 100 == 50:
+                here.history.flush()
+                here.hot.expire(here.now)
+        assert here.hot.size().samples < everything.hot.size().samples / 2
+        for query in (
+            "rate(a_total[5m])",
+            "sum by (instance) (increase(a_total[1m]))",
+            "avg_over_time(g[90s])",
+            "sometimes",
+            "count_over_time(sometimes[3m] offset 2m)",
+            "absent(sometimes)",
+            "max_over_time(sum(g)[5m:7s])",
+        ):
+            mine, theirs = (
+                Engine(each.storage).range(query, START + 5000, START + 1_999_000, 11_000).value
+                for each in (here, everything)
+            )
+            assert isinstance(mine, Matrix)
+            assert isinstance(theirs, Matrix)
+            order, other = (
+                sorted(range(len(each.series)), key=lambda row, each=each: sorted(each.series[row].items()))  # type: ignore[misc]
+                for each in (mine, theirs)
+            )
+            assert [theirs.series[row] for row in other] == [mine.series[row] for row in order]
+            np.testing.assert_allclose(mine.values[order], theirs.values[other], rtol=1e-9)
+
+
+def test_telemetry_goes_on_after_a_restart(tmp_path: Path) -> None:
+    """The engine as the server has it: its history is in its own metrics, and its samples are there again."""
+    names = ("opsbook_history_up 1", "opsbook_history_failures_total 0", "opsbook_history_bytes")
+    telemetry = EmbeddedTelemetry(SystemClock(), history=tmp_path)
+    telemetry.start()
+    now = int(telemetry.moment() * 1000)
+    writer = telemetry.storage.writer({"rules": "test"})
+    writer.write(now, [({"__name__": "recorded", "service": "web"}, 3.0)])
+    assert telemetry.history is not None
+    telemetry.history.flush()
+    text = telemetry.own_metrics()
+    telemetry.close()
+    assert [True] * 3 == [name in text for name in names]
+    again = EmbeddedTelemetry(SystemClock(), history=tmp_path)
+    again.start()
+    try:
+        result = Engine(again.storage).instant("recorded", int(again.moment() * 1000)).value
+        assert isinstance(result, Vector)
+        assert [3.0] == result.values.tolist()
+    finally:
+        again.close()

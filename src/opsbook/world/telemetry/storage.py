@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from opsbook.promql.series import Floats, Integers, Labels, Matcher, Selection, Window, key_of
+from opsbook.promql.series import Floats, Integers, Labels, Matcher, Selection, key_of
 from opsbook.world.telemetry.history.history import History
 from opsbook.world.telemetry.history.reading import Aggregates
+from opsbook.world.telemetry.joining import between, joined
 from opsbook.world.telemetry.metadata import Metadata
 from opsbook.world.telemetry.pushes import Pushes, Received
 from opsbook.world.telemetry.store import HotStore
@@ -35,8 +36,8 @@ class Storage:
         The history is asked only for what is not in memory.
 
         Returns:
-            One selection or more per target that has such series; markers of staleness and absence are in the
-            values, bit for bit. A series may be in several of them, whose times do not overlap.
+            One selection for each target that has such series; markers of staleness and absence are in the
+            values, bit for bit.
 
         Raises:
             Failed: the history is needed and cannot be read.
@@ -48,11 +49,11 @@ class Storage:
         kept: list[Selection] = []
         for selection in earlier:
             since = self.hot.since(key_of(selection.target))
-            kept += _between(selection, start, end if since is None else since - 1)
+            kept += between(selection, start, end if since is None else since - 1)
         for selection in found.selections:
             since = self.hot.since(key_of(selection.target))
-            kept += _between(selection, start if since is None else max(start, since), end)
-        return tuple(kept)
+            kept += between(selection, start if since is None else max(start, since), end)
+        return joined(kept)
 
     def series(self, matchers: Sequence[Matcher], start: int, end: int) -> tuple[Labels, ...]:
         """The labels of every series that has a sample in that stretch, in the order of their labels.
@@ -113,18 +114,6 @@ class Storage:
             series: labels (`__name__` included), times in milliseconds, and values; the marker `STALE` is kept.
         """
         return self._pushes.receive(series)
-
-
-def _between(selection: Selection, start: int, end: int) -> list[Selection]:
-    """The part of a selection between two times, when there is one."""
-    window = selection.window
-    low, high = np.searchsorted(window.timestamps, (start, end + 1))
-    if low >= high:
-        return []
-    if high - low == window.timestamps.size:
-        return [selection]
-    part = Window(window.timestamps[low:high], window.values[:, low:high], window.scraped[low:high])
-    return [Selection(selection.target, selection.series, part)]
 
 
 class SampleWriter:
