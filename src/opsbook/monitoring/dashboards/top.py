@@ -63,13 +63,12 @@ class Line:
 
     @property
     def rank(self) -> tuple[Any, ...]:
-        """The worst first, then the busiest."""
+        """The worst first. Errors count by whole percents, so that the order does not waver."""
         severity = _SEVERITIES.index(self.worst) if self.worst in _SEVERITIES else len(_SEVERITIES)
         return (
             self.kind != "service",
             severity,
-            -(self.errors or 0),
-            -(self.rate or 0),
+            -int((self.errors or 0) * 100),
             self.environment,
             self.name,
         )
@@ -131,6 +130,9 @@ def counted(alerts: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], tuple[
     """The severities of what fires and is not quiet, by what it is about."""
     found: dict[tuple[str, str], tuple[str, ...]] = {}
     for alert in alerts:
+        # What is looked at from outside is neither a service of ours nor a host.
+        if "probe" in alert["labels"] and not alert["labels"].get("service"):
+            continue
         if alert["state"] == "firing" and not (alert["silenced_by"] or alert["inhibited_by"]):
             key = _key(alert["labels"])
             found[key] = (*found.get(key, ()), str(alert["severity"]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,7 +17,7 @@ from opsbook.monitoring.alerting.model import Silence
 from opsbook.monitoring.dashboards.marks import marks
 from opsbook.monitoring.dashboards.model import Panel, Query
 from opsbook.monitoring.dashboards.span import span_of
-from opsbook.monitoring.pages.figures import figure, table_of
+from opsbook.monitoring.pages.figures import figure, length, table_of
 from opsbook.monitoring.pages.reasons import COMPARED, Reason, reason_of
 from opsbook.monitoring.pages.source import Shell, Source
 from opsbook.monitoring.pages.spans import spans_of
@@ -183,6 +183,13 @@ def _tab(wanted: Filter, state: str, counted: Mapping[str, int]) -> dict[str, An
     }
 
 
+def headline(firing: Sequence[Shown]) -> str:
+    """One sentence about what fires; there is something."""
+    said = firing[0].sentence
+    text = said if len(firing) == 1 else f"{len(firing)} alerts fire: {said}"
+    return text if text.endswith(".") else f"{text}."
+
+
 def _headline(alerts: list[Shown]) -> dict[str, str]:
     firing = [one for one in alerts if one.state == "firing"]
     if not firing:
@@ -193,8 +200,7 @@ def _headline(alerts: list[Shown]) -> dict[str, str]:
             else "Nothing is about to either."
         )
         return {"state": "ok", "text": "No alert fires.", "more": more}
-    worst = firing[0]
-    text = worst.sentence if len(firing) == 1 else f"{len(firing)} alerts fire: {worst.sentence}"
+    worst, text = firing[0], headline(firing)
     quiet = sum(1 for one in alerts if one.state in ("silenced", "inhibited"))
     more = f"{quiet} more {'is' if quiet == 1 else 'are'} kept quiet" if quiet else ""
     return {"state": worst.condition.state, "text": text, "more": more}
@@ -241,6 +247,7 @@ def _one(source: Source, identity: Identity, request: Request, fingerprint: str)
         "reason": reason,
         "value": figure(alert.value, reason.unit) if reason is not None else figure(alert.value),
         "threshold": figure(reason.threshold, reason.unit) if reason and reason.threshold is not None else "",
+        "held": length(alert.held_for),
         "compared": COMPARED.get(reason.operator, "") if reason is not None else "",
         "spans": spans,
         "table": table,

@@ -145,11 +145,16 @@ def _table(
 def _firing(source: Source, identity: Identity, dashboard: Dashboard) -> list[Any]:
     """What fires about the things that it shows."""
     mine = visible(identity)
-    alerts = shown_alerts(source.rules.alerts(visible=mine, pending=False), ())
+    found = shown_alerts(source.rules.alerts(visible=mine, pending=False), source.alerting.alerts())
+    alerts = [one for one in found if one.state == "firing" and not one.pushed]
     subjects = dashboard.subjects
     if dashboard.kind == "host":
         host = dashboard.name.partition("/")[2]
-        return [one for one in alerts if one.labels.get("host", LOCAL_HOST) == host and not one.service]
+        return [
+            one
+            for one in alerts
+            if one.labels.get("host", LOCAL_HOST) == host and not (one.service or "probe" in one.labels)
+        ]
     if dashboard.kind == "probe":
         return [one for one in alerts if one.labels.get("probe") == dashboard.name.partition("/")[2]]
     return [

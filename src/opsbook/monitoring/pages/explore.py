@@ -19,6 +19,7 @@ from opsbook.promql.series import NAME, Matcher
 from opsbook.security.api import signed_in
 from opsbook.security.plan import may
 
+TOPICS = ("alerts",)
 MOST_ROWS = 200
 MOST_NAMES = 2000
 MOST_VALUES = 12
@@ -43,6 +44,8 @@ def router(source: Source, shell: Shell, route_class: type[APIRoute]) -> APIRout
         if not decision.allowed:  # a query can ask for anything
             raise NotAllowed(decision.why)
         expr = expr.strip()
+        if request.query_params.get("region") == "live":  # which is empty: only the connection is watched
+            return shell.page(request, "monitoring/explore.html", dict, topics=TOPICS)
         return shell.page(
             request,
             "monitoring/explore.html",
@@ -52,6 +55,7 @@ def router(source: Source, shell: Shell, route_class: type[APIRoute]) -> APIRout
                 "names": _names(source, find),
                 "find": find,
             },
+            topics=TOPICS,
         )
 
     return routes

@@ -20,7 +20,8 @@ def figure(value: float | None, unit: Unit | str = "count") -> str:
         return "∞" if value > 0 else "-∞"
     match unit:
         case "ratio":
-            return f"{_short(value * 100)} %"
+            percent = value * 100
+            return f"{percent:.2g} %" if 0 < abs(percent) < 1 else f"{_short(percent)} %"
         case "seconds":
             return _seconds(value)
         case "bytes":
@@ -30,6 +31,16 @@ def figure(value: float | None, unit: Unit | str = "count") -> str:
         case "1/s":
             return f"{_scaled(value, ('', 'k', 'M'), 1000)}/s"
     return _scaled(value, ("", "k", "M", "G"), 1000)
+
+
+def length(seconds: float) -> str:
+    """A round stretch of time as people write it: ``5m``, ``1h 30m``, ``30d``."""
+    parts = []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        whole, seconds = divmod(seconds, size)
+        if whole:
+            parts.append(f"{whole:.0f}{unit}")
+    return " ".join(parts[:2]) or "0s"
 
 
 def _seconds(value: float) -> str:

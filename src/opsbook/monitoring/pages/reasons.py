@@ -58,7 +58,10 @@ def reason_of(expression: str) -> Reason:
         for side, other, turned in ((left, right, operator), (right, left, _turned(operator))):
             number = _number(other)
             if number is not None and _number(side) is None and _parses(side):
-                return Reason(side, turned, number, unit_of(side))
+                unit = unit_of(side)
+                if unit == "count" and "/" in side and 0 < abs(number) <= 1:
+                    unit = "ratio"
+                return Reason(side, turned, number, unit)
     return Reason(expression, unit=unit_of(expression))
 
 

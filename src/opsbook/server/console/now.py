@@ -12,7 +12,7 @@ from opsbook.deployment.pages.sentences import RANK, Condition, condition_of, se
 from opsbook.deployment.pages.services import service_rows, summary
 from opsbook.deployment.pages.source import Source
 from opsbook.journal import Event, Journal
-from opsbook.monitoring.pages.alerts import all_alerts
+from opsbook.monitoring.pages.alerts import all_alerts, headline
 from opsbook.monitoring.pages.source import Source as Watched
 from opsbook.security.api import signed_in
 from opsbook.security.model import Identity
@@ -65,13 +65,16 @@ def _now(source: Source, journal: Journal, identity: Identity, watched: Watched 
         if sees(mine, placement.environment)
         for hold in placement.holds
     ]
-    found = summary(rows, len(shown))
+    found, rest = summary(rows, len(shown)), ""
     alerts = all_alerts(watched, identity) if watched is not None else ()
     firing = [alert for alert in alerts if alert.state == "firing"]
+    if firing and RANK[firing[0].condition.state] < RANK[found.state]:
+        rest = (found.word if found.word.endswith(".") else found.detail).rstrip(".")
+        found = Condition(firing[0].condition.state, headline(firing))
     return {
         "title": "Now",
         "summary": found,
-        "more": _more(views, freezes, len(firing)),
+        "more": " · ".join(part for part in (rest, _more(views, freezes)) if part),
         "firing": firing[:FIRING],
         "also_firing": max(0, len(firing) - FIRING),
         "environments": environments,
@@ -86,13 +89,12 @@ def _concerns(environments: Iterable[str] | None, shown: Iterable[str]) -> bool:
     return not environments or not set(environments).isdisjoint(shown)
 
 
-def _more(views: list[dict[str, Any]], freezes: list[Any], firing: int) -> str:
+def _more(views: list[dict[str, Any]], freezes: list[Any]) -> str:
     """What else one should know at a glance."""
     waiting = sum(1 for view in views if view["phase"] == Phase.GATED)
     running = len(views) - waiting
     active = sum(1 for one in freezes if one["active"])
     parts = [
-        f"{count(firing, 'alert')} {'fires' if firing == 1 else 'fire'}" if firing else "",
         f"{count(running, 'deployment')} under way" if running else "",
         f"{waiting} {'waits' if waiting == 1 else 'wait'} at the gates" if waiting else "",
         f"{count(active, 'freeze')} in force" if active else "",

@@ -90,13 +90,14 @@
     return `${short(value)} ${units[index]}`.trim();
   };
   const words = {
-    ratio: (value) => `${short(value * 100)} %`,
+    ratio: (value) => `${Math.abs(value) < 0.01 ? +(value * 100).toPrecision(2) : short(value * 100)} %`,
     seconds: (value) => (value === 0 ? "0" : Math.abs(value) < 1 ? `${short(value * 1000)} ms` : `${short(value)} s`),
     "1/s": (value) => `${scaled(value, ["", "k", "M"], 1000)}/s`.replace(" /", "/"),
     bytes: (value) => scaled(value, ["B", "KiB", "MiB", "GiB", "TiB"], 1024),
     "bytes/s": (value) => `${scaled(value, ["B", "KiB", "MiB", "GiB"], 1024)}/s`,
     count: (value) => scaled(value, ["", "k", "M", "G"], 1000),
   };
+  const binary = Array.from({ length: 60 }, (_, power) => 2 ** power); // bytes are round in powers of two
   const say = (unit, value) => (value === null || value === undefined ? "–" : (words[unit] || words.count)(value));
 
   /* --- marks: deployments are lines, alerts are bands */
@@ -260,7 +261,7 @@
         scales: { x: { time: true, range: () => this.span }, y: { range: (_, low, high) => [Math.min(0, low || 0), top(low, high)] } },
         axes: [
           { ...axis, space: 64, size: 28, values: (_, values) => values.map((value) => when(value, this.span[1] - this.span[0])) },
-          { ...axis, size: 68, space: 34, values: (_, values) => values.map((value) => say(chart.unit, value)) },
+          { ...axis, size: 68, space: 34, incrs: chart.unit.startsWith("bytes") ? binary : undefined, values: (_, values) => values.map((value) => say(chart.unit, value)) },
         ],
         series: [{}, ...series],
         hooks: {
