@@ -27,6 +27,7 @@
   function go(changes, replace) {
     const found = new URLSearchParams(location.search);
     for (const [name, value] of Object.entries(changes)) value === null ? found.delete(name) : found.set(name, value);
+    if (found.toString() === new URLSearchParams(location.search).toString()) return;
     history[replace ? "replaceState" : "pushState"](null, "", `${location.pathname}?${found}`);
     shown();
   }
@@ -257,7 +258,7 @@
       const plot = new uPlot({
         width: this.target.clientWidth, height: this.target.clientHeight,
         legend: { show: false },
-        cursor: { sync: { key: "panels", setSeries: false }, drag: { x: true, y: false, setScale: false }, points: { size: 6 }, y: false },
+        cursor: { sync: { key: "panels", setSeries: false, filters: { pub: (type) => !/mouse(down|up)|dblclick/.test(type) } }, drag: { x: true, y: false, setScale: false }, points: { size: 6 }, y: false },
         scales: { x: { time: true, range: () => this.span }, y: { range: (_, low, high) => [Math.min(0, low || 0), top(low, high)] } },
         axes: [
           { ...axis, space: 64, size: 28, values: (_, values) => values.map((value) => when(value, this.span[1] - this.span[0])) },
