@@ -62,8 +62,10 @@ def _add_resets(values: Floats, windows: Windows, change: Floats) -> None:
         return
     # Column i tells of the step from sample i to i + 1.
     before = np.where(fallen[rows], values[rows, :-1], 0.0)
-    low, high = windows.low, np.maximum(windows.high - 1, windows.low)
-    added = reduced(np.add, before, np.minimum(low, before.shape[1]), high)
+    steps = before.shape[1]  # a window may be empty, also behind the last sample
+    low = np.minimum(windows.low, steps)
+    high = np.clip(windows.high - 1, low, steps)
+    added = reduced(np.add, before, low, high)
     change[rows] += np.where(high > low, added, 0.0)
 
 
