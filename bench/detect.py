@@ -1,6 +1,6 @@
 """From a fault to the webhook, beside Prometheus with Alertmanager: `python bench/detect.py`.
 
-A metric of one of eight targets goes bad at a random moment. Both scrape the same targets with the same intervals,
+Each of forty targets goes bad at a random moment. Both scrape the same targets with the same intervals,
 evaluate the same rule and send to the same receiver, at the same time; each fault is one event of both. As
 `scrape/evaluate/group_wait`: ours evaluates when a round of scrapes is stored, and not by a clock of its own.
 """
@@ -24,7 +24,7 @@ from harness import Bench, percentile, quick
 from peers.prometheus import Pair, missing
 from peers.receiver import Heard, Receiver
 
-TARGETS, EVENTS, TARGET = 8, 40, 0.5
+EVENTS, SPREAD, TARGET = 40, 20, 0.5  # faults; scrapes over which they are spread; times the peer's
 RULE = {"alert": "Bad", "expr": "bad == 1", "labels": {"severity": "critical"}}
 SETTINGS = ((5, 1), (1, 0))  # seconds between scrapes, and evaluations; group_wait
 
@@ -107,6 +107,7 @@ def serve(folder: Path, ports: list[int], scrape: int, wait: int, webhook: str, 
     rule = AlertingRule(alert="Bad", expr=str(RULE["expr"]), labels={"severity": "critical"})
     rules.load([RuleGroup(name="bench", source="bench", rules=(rule,))])
     rules.start()
+    telemetry.on_scraped(alerting.scraped)
     telemetry.on_scraped(rules.scraped)
     telemetry.interval(scrape)
     telemetry.targets(
@@ -138,34 +139,29 @@ def ours(folder: Path, targets: list[Target], scrape: int, wait: int, webhook: s
         process.join(10)
 
 
-def events(
-    target: Target, receiver: Receiver, senders: list[str], count: int, scrape: int, chance: random.Random
-) -> Iterator[dict[str, float]]:
-    """Seconds from fault to webhook, by sender, of so many faults of one target."""
-    for _ in range(count):
-        time.sleep(chance.uniform(0.2, scrape + 0.2))
-        began = time.perf_counter()
-        target.bad = 1
-        yield {sender: _heard(receiver, sender, target, "firing", began).at - began for sender in senders}
-        mended = time.perf_counter()
-        target.bad = 0
-        for sender in senders:
-            _heard(receiver, sender, target, "resolved", mended)
+def event(
+    target: Target, receiver: Receiver, senders: list[str], scrape: int, chance: random.Random
+) -> dict[str, float]:
+    """Seconds from the fault of one target to the webhook, by sender. Faults are spread over many scrapes."""
+    time.sleep(chance.uniform(0, SPREAD * scrape))
+    began = time.perf_counter()
+    target.bad = 1
+    return {sender: _heard(receiver, sender, target, began).at - began for sender in senders}
 
 
-def _heard(receiver: Receiver, sender: str, target: Target, status: str, since: float) -> Heard:
+def _heard(receiver: Receiver, sender: str, target: Target, since: float) -> Heard:
     def fits(one: Heard) -> bool:
-        return (one.sender, one.status, one.labels["instance"]) == (sender, status, target.address)
+        return (one.sender, one.labels["instance"]) == (sender, target.address)
 
     found = receiver.first(fits, since=since)
     if found is None:
-        sys.exit(f"{sender} never said that {target.address} is {status}")
+        sys.exit(f"{sender} never said that {target.address} is bad")
     return found
 
 
 def measure(scrape: int, wait: int, count: int, *, peer: bool) -> dict[str, list[float]]:
     """Seconds of each event, by sender."""
-    receiver, targets = Receiver(), [Target() for _ in range(TARGETS)]
+    receiver, targets = Receiver(), [Target() for _ in range(count)]
     senders = ["opsbook", "prometheus"] if peer else ["opsbook"]
     found: dict[str, list[float]] = {sender: [] for sender in senders}
     folder = Path(tempfile.mkdtemp(prefix="opsbook-bench-detect-"))
@@ -177,11 +173,9 @@ def measure(scrape: int, wait: int, count: int, *, peer: bool) -> dict[str, list
 
     def lane(number: int) -> None:
         try:
-            mine = count // TARGETS + (number < count % TARGETS)
-            chance = random.Random(number)
-            for event in events(targets[number], receiver, senders, mine, scrape, chance):
-                for sender, seconds in event.items():
-                    found[sender].append(seconds)
+            seen = event(targets[number], receiver, senders, scrape, random.Random(f"{scrape}/{number}"))
+            for sender, seconds in seen.items():
+                found[sender].append(seconds)
         except BaseException as error:
             failed.append(error)
 
@@ -189,8 +183,8 @@ def measure(scrape: int, wait: int, count: int, *, peer: bool) -> dict[str, list
         if peer:
             pair.start()
         with ours(folder, targets, scrape, wait, receiver.url("opsbook")):
-            time.sleep(2.0 * scrape)  # both have scraped all of them
-            lanes = [threading.Thread(target=lane, args=(number,)) for number in range(TARGETS)]
+            time.sleep(6.0 * scrape)  # both have scraped all of them, and run as they always do
+            lanes = [threading.Thread(target=lane, args=(number,)) for number in range(count)]
             for one in lanes:
                 one.start()
             for one in lanes:
@@ -212,7 +206,7 @@ def main() -> int:
     bench = Bench("fault to webhook")
     reason = missing()
     for scrape, wait in SETTINGS[1:] if short else SETTINGS:
-        found = measure(scrape, wait, TARGETS if short else EVENTS, peer=not reason)
+        found = measure(scrape, wait, 8 if short else EVENTS, peer=not reason)
         name = f"{scrape} s/{scrape} s/{wait} s"
         mine = found["opsbook"]
         mean = sum(mine) / len(mine)

@@ -19,7 +19,7 @@ OTHER = AlertingRule(alert="Full", expr="other > 90", labels={"severity": "criti
 def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path, WARNING, CRITICAL, OTHER)
     yield made
-    made.close()
+    made.rules.close()
 
 
 def test_each_rule_of_a_name_gets_its_own_alerts_back(world: World) -> None:
@@ -27,9 +27,12 @@ def test_each_rule_of_a_name_gets_its_own_alerts_back(world: World) -> None:
     samples = [({"__name__": name, "disk": name}, 95.0) for name in ("used", "other")]
     world.at(0, *samples)
     assert 3 == len(world.states())
-    after = world.again(WARNING, CRITICAL, OTHER, storage=world.storage)
+    after = world.again(WARNING, CRITICAL, OTHER)
     after.at(5, *samples)
+    states, told, kinds = after.states(), after.receiver.told(), [kind for kind, _, _ in after.events()]
+    after.rules.close()
+    after.journal.close()
 
-    assert [("Full", "firing")] * 3 == after.states()
-    assert {"firing"} == {state for _, state in after.receiver.told()}
-    assert ["alert.firing"] * 3 == [kind for kind, _, _ in after.events()]
+    assert [("Full", "firing")] * 3 == states
+    assert {"firing"} == {state for _, state in told}
+    assert ["alert.firing"] * 3 == kinds

@@ -217,7 +217,9 @@ class NotificationsFile(Part):
     )
     group_by: tuple[str, ...] | None = _GROUP_BY
     group_wait: Seconds = Field(
-        GROUP_WAIT, description="How long the first alert of a group waits for others.", examples=["1s"],
+        GROUP_WAIT,
+        description="How long the first alert of a group waits for others, at most: not when none can come.",
+        examples=["1s"],
         json_schema_extra={"default": "0s"},
     )  # fmt: skip
     group_interval: Positive = Field(

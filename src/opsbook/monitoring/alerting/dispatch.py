@@ -27,6 +27,7 @@ from opsbook.monitoring.alerting.model import PUSHED, Alert, Record, Silence, Su
 from opsbook.monitoring.alerting.plan import decide
 from opsbook.monitoring.alerting.pushed import entries_of
 from opsbook.monitoring.alerting.pushed import run_out as pushed_run_out
+from opsbook.monitoring.alerting.rounds import Rounds
 from opsbook.monitoring.alerting.routing import Router
 from opsbook.monitoring.alerting.scene import Manner, Plan, Scene
 from opsbook.monitoring.alerting.silences import Change, run_out
@@ -70,6 +71,7 @@ class Dispatch:
         self._clock = clock
         self._deploying = deploying
         self._suspects: tuple[Suspects, ...] = ()
+        self._rounds = Rounds(clock)
         self._log = log
         self._boundary = boundary
         self._lock = threading.RLock()  # over everything below
@@ -126,6 +128,10 @@ class Dispatch:
     def watch(self, *suspects: Suspects) -> None:
         """These know what may be about to fire. They are asked under the lock, and must not wait for anybody."""
         self._suspects = suspects
+
+    def scraped(self) -> None:
+        """A round of scrapes is over: rules run now."""
+        self._rounds.seen()
 
     # --- what comes in ---
 
@@ -247,6 +253,7 @@ class Dispatch:
             suspects=self._suspected() if self.records and self.rules.causes else (),
             deploying=self._deploying() if meanwhile else (),
             unsent=self._delivery.unsent(),
+            more_at=self._rounds.next_at(now),
             spent=self._spent,
         )
 

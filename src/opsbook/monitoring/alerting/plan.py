@@ -2,6 +2,8 @@
 
 The semantics are Alertmanager's, with these differences, each so that a person knows sooner or nothing is lost:
 
+- `group_wait` is not waited for where it is known that nothing can come: our own rules speak after each round of
+  scrapes, and are silent until the next.
 - There are no ticks: a group waits `group_interval` after its last message, not until the next multiple of it.
 - What was told as firing is told as resolved, also when it was silenced or inhibited in between.
 - A group whose alerts have all ended keeps its `group_interval`: what flaps does not page each time.
@@ -15,6 +17,7 @@ from dataclasses import dataclass, field
 
 from opsbook.monitoring.alerting.bundling import Candidate, bundled
 from opsbook.monitoring.alerting.model import (
+    RULES,
     Alert,
     GroupMessage,
     Notification,
@@ -142,10 +145,15 @@ class _Decision:
         if not firing:
             return None
         due = min(record.received_at for record in firing) + destination.route.group_wait
-        if due > self._now:
+        if due > self._now and not self._is_whole(firing, due):
             self._look_at(due)
             return None
         return self._message(name, destination.channel, destination.key, destination.labels, firing, None)
+
+    def _is_whole(self, firing: Iterable[Record], due: float) -> bool:
+        """Whether it is known that no other of its alerts comes before `due`: then nobody need wait for one."""
+        more_at = self._scene.more_at
+        return more_at is not None and more_at > due and all(one.alert.source == RULES for one in firing)
 
     def _next(self, name: str, told: Told, group: _Group | None) -> Candidate | None:
         channel = told.channel

@@ -112,6 +112,13 @@ class Alerting:
         """Ask these which alerts may be about to fire: symptoms wait for a cause that is among them."""
         self._dispatch.watch(*suspects)
 
+    def scraped(self, at_ms: int) -> None:
+        """A round of scrapes has been committed, and rules run on it now (`telemetry.on_scraped`).
+
+        What they find is told without waiting out a `group_wait` that ends before the next round: nothing could come.
+        """
+        self._dispatch.scraped()
+
     def wake(self) -> None:
         """Decide anew now: something outside has changed, such as a deployment that began or ended."""
         self._dispatch.wake()

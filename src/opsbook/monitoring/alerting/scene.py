@@ -37,6 +37,7 @@ class Scene:
         spent: when messages to a channel were decided, by channel, oldest first.
         manners: of each channel of the handbook, by name.
         suspects: the labels of alerts that are pending.
+        more_at: before which our own rules have nothing more to say; None: they may at any time.
     """
 
     now: float
@@ -49,6 +50,7 @@ class Scene:
     suspects: Sequence[Mapping[str, str]] = ()
     deploying: Collection[Place] = ()
     unsent: Collection[str] = ()
+    more_at: float | None = None
     spent: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
