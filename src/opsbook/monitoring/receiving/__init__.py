@@ -1,0 +1,1 @@
+"""The doors for what others push: remote write and OTLP over HTTP."""

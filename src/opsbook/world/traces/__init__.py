@@ -1,0 +1,1 @@
+"""Traces: spans that programs send, kept and found again."""
