@@ -52,7 +52,8 @@ def test_every_action_has_words_and_somebody_who_may() -> None:
     [
         ("viewer", {"view"}),
         ("auditor", {"view", "audit"}),
-        ("responder", {"view", "rollback", "abort", "restart", "scale"}),
+        ("responder", {"view", "rollback", "abort", "restart", "scale", "silence"}),
+        ("sender", {"send"}),
         ("approver", {"view", "approve", "sign", "abort", "freeze"}),
     ],
 )

@@ -10,8 +10,8 @@ from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator
 from opsbook.book.fields import Name, Or, OrEmpty, Part, expected
 from opsbook.book.problems import nearest
 
-Role = Literal["viewer", "responder", "operator", "approver", "admin", "auditor"]
-ROLES: tuple[Role, ...] = ("viewer", "responder", "operator", "approver", "admin", "auditor")
+Role = Literal["viewer", "responder", "operator", "approver", "admin", "auditor", "sender"]
+ROLES: tuple[Role, ...] = ("viewer", "responder", "operator", "approver", "admin", "auditor", "sender")
 
 
 class Grant(Part):

@@ -12,7 +12,7 @@ import click
 from opsbook.terminal import Session, Style, age, clock_time, parse_duration, table
 from opsbook.terminal.commands import Command, Group
 
-ROLES = ("viewer", "responder", "operator", "approver", "admin", "auditor")
+ROLES = ("viewer", "responder", "operator", "approver", "admin", "auditor", "sender")
 
 
 @click.command(cls=Command)

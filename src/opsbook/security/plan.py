@@ -13,13 +13,15 @@ PERMITS: Final[Mapping[Role, frozenset[Action]]] = {
     "auditor": frozenset({"view", "audit"}),
     "responder": frozenset({"view", "rollback", "abort", "restart", "scale", "silence"}),
     "operator": frozenset(
-        {"view", "deploy", "scale", "restart", "rollback", "abort", "sign", "break_lock", "release_hold", "silence"}
+        {"view", "deploy", "scale", "restart", "rollback", "abort", "sign", "break_lock", "release_hold", "silence",
+         "send"}
     ),
     "approver": frozenset({"view", "approve", "sign", "abort", "freeze"}),
     "admin": frozenset({
         "view", "audit", "deploy", "scale", "restart", "rollback", "abort", "approve", "sign", "freeze", "break_lock",
-        "release_hold", "silence", "tokens", "stop",
+        "release_hold", "silence", "send", "tokens", "stop",
     }),
+    "sender": frozenset({"send"}),
 }  # fmt: skip
 """What each role may do where it is granted."""
 
@@ -40,6 +42,7 @@ WORDS: Final[Mapping[Action, str]] = {
     "break_lock": "take locks away",
     "release_hold": "release holds",
     "silence": "silence alerts or push them",
+    "send": "send metrics, logs and traces",
     "tokens": "make tokens and sign-in links for others",
     "stop": "end opsbook",
 }
