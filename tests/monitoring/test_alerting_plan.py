@@ -47,6 +47,8 @@ class World:
     silences: tuple[Any, ...] = ()
     deploying: frozenset[tuple[str, str]] = frozenset()
     unsent: frozenset[str] = frozenset()
+    suspects: tuple[dict[str, str], ...] = ()
+    more_at: float | None = None
     plan: Plan | None = None
 
     def __post_init__(self) -> None:
@@ -88,6 +90,8 @@ class World:
                 silences=self.silences,
                 deploying=self.deploying,
                 unsent=self.unsent,
+                suspects=self.suspects,
+                more_at=self.more_at,
                 spent=self.spent,
             )
         )
