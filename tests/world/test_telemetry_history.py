@@ -189,8 +189,9 @@ def test_five_minutes_and_hours_tell_what_happened(tmp_path: Path) -> None:
             bucket = -(-here.now // 300_000) * 300_000
             growth[bucket] = growth.get(bucket, 0.0) + step * (at > 1)
             here.write(here.now, x_total=counter, temperature=gauge)
-            if at % 300 == 0:
+            if at % 100 == 0:
                 here.history.flush()
+            if at % 300 == 0:
                 here.history.maintain()
         here.history.flush()
         here.now += 3 * 3_600_000

@@ -6,7 +6,7 @@ import numpy as np
 
 from opsbook.promql.series import ABSENT, STALE, Flags, Floats, Integers
 
-COLUMNS = 240
+COLUMNS = 160
 SEALED = 120  # so many leave at a time when all columns are full
 
 

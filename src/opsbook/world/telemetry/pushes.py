@@ -19,7 +19,7 @@ class Received:
     accepted: int = 0
     refused: int = 0  # their series are too many
     out_of_order: int = 0  # there is another value at that time
-    too_old: int = 0  # older than what can still be placed: about ten minutes, of a series every five seconds
+    too_old: int = 0  # older than what can still be placed: some minutes, of a series every five seconds
 
 
 class Pushes:

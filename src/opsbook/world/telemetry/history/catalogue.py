@@ -22,6 +22,7 @@ from opsbook.world.telemetry.history.segments import Segment, listed
 
 _MOST_REMEMBERED = 100_000  # entries over all names
 _MOST_FILES = 32
+_AT_A_TIME = 5000  # entries written: as text they take much memory
 _COLUMNS = ("key", "name", "target", "labels")
 _WRITER = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
 
@@ -66,7 +67,7 @@ class Catalogue:
         """A key for a new series; it counts once `save` was called."""
         key = metric_of(labels.get(NAME, ""))[0] | self._next
         self._next += 1
-        entry = Entry(key, target, dict(labels))
+        entry = Entry(key, target, labels)
         self._unsaved.append(entry)
         return key
 
@@ -76,30 +77,8 @@ class Catalogue:
         Raises:
             Failed: they cannot be written; the next call tries again.
         """
-        if not self._unsaved:
-            return
-        new = list(self._unsaved)
-        numbers = [entry.key & 0xFFFFFFFF for entry in new]
-        segment = Segment(0, 0, 0, min(numbers), max(numbers), self._folder)
-        # As lines of one text: of each string in a list or an array DuckDB asks at length what it is.
-        columns = (
-            [str(entry.key) for entry in new],
-            [_name(entry.labels) for entry in new],
-            [_written(dict(entry.target)) for entry in new],
-            [_written(entry.labels) for entry in new],
-        )
-        parts = ", ".join(f"unnest(string_split(?, chr(10))) AS {name}" for name in _COLUMNS)
-        self._database.write(
-            f"SELECT key::UBIGINT AS key, name, target, labels FROM (SELECT {parts}) ORDER BY name, key",  # noqa: S608
-            segment.path, ["\n".join(lines) for lines in columns], final=False,
-        )  # fmt: skip
-        with self._lock:
-            self.files = [*self.files, segment]
-            for entry in new:
-                name = _name(entry.labels)
-                if name in self._known:
-                    self._known[name] = [*self._known[name], entry]
-        del self._unsaved[: len(new)]
+        while self._unsaved:
+            self._write(self._unsaved[:_AT_A_TIME])
 
     def find(self, matchers: Sequence[Matcher]) -> list[Entry]:
         """The series that all matchers fit.
@@ -149,6 +128,29 @@ class Catalogue:
         with self._lock:
             self.files = [segment for segment in self.files if segment.path != path]
             self._known.clear()
+
+    def _write(self, new: list[Entry]) -> None:
+        numbers = [entry.key & 0xFFFFFFFF for entry in new]
+        segment = Segment(0, 0, 0, min(numbers), max(numbers), self._folder)
+        # As lines of one text: of each string in a list or an array DuckDB asks at length what it is.
+        columns = (
+            [str(entry.key) for entry in new],
+            [_name(entry.labels) for entry in new],
+            [_written(dict(entry.target)) for entry in new],
+            [_written(entry.labels) for entry in new],
+        )
+        parts = ", ".join(f"unnest(string_split(?, chr(10))) AS {name}" for name in _COLUMNS)
+        self._database.write(
+            f"SELECT key::UBIGINT AS key, name, target, labels FROM (SELECT {parts}) ORDER BY name, key",  # noqa: S608
+            segment.path, ["\n".join(lines) for lines in columns], final=False,
+        )  # fmt: skip
+        with self._lock:
+            self.files = [*self.files, segment]
+            for entry in new:
+                name = _name(entry.labels)
+                if name in self._known:
+                    self._known[name] = [*self._known[name], entry]
+        del self._unsaved[: len(new)]
 
     def _named(self, name: str) -> list[Entry]:
         with self._lock:

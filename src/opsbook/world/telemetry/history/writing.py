@@ -17,7 +17,7 @@ from opsbook.world.telemetry.history.segments import Segment
 from opsbook.world.telemetry.history.shelf import Shelf
 from opsbook.world.telemetry.store import HotStore
 
-_CELLS = 1_000_000  # of one file, about
+_CELLS = 250_000  # of one file, about
 _LONGEST = 86_400_000  # milliseconds of one file
 _MOST_LATE = 100_000  # samples that are kept for another try
 
