@@ -155,7 +155,8 @@ class Queries:
             return (
                 f"({left}) {operator}{pick(['', ' on (a, b)', ' ignoring (c)'])} ({self.vector(depth - 1)})"
             )
-        way = self._chance.random()
+        # Before 3 atan2 kept the name of the metric, which sums have not.
+        way = 1.0 if operator == "atan2" else self._chance.random()
         maybe = (
             " bool" if operator in (">", "<", ">=", "<=", "==", "!=") and self._chance.random() < 0.4 else ""
         )
@@ -179,13 +180,14 @@ class Queries:
     def _function(self, depth: int) -> str:
         pick = self._chance.choice
         inner = self.vector(depth - 1)
+        plain = self.vector(0)  # of computed numbers the last digit would decide which way they are rounded
         day = pick(
             ["hour", "minute", "day_of_week", "day_of_month", "day_of_year", "days_in_month", "month", "year"]
         )
         return pick(
             [
-                f"abs({inner})", f"ceil({inner})", f"floor({inner})", f"-({inner})", f"sqrt({inner})", f"ln({inner})",
-                f"exp({inner} / 1000)", f"round({inner}, 0.5)", f"clamp({inner}, -2, 50)", f"clamp_min({inner}, 1)",
+                f"abs({inner})", f"ceil({plain})", f"floor({plain})", f"-({inner})", f"sqrt({inner})", f"ln({inner})",
+                f"exp({inner} / 1000)", f"round({plain}, 0.5)", f"clamp({inner}, -2, 50)", f"clamp_min({inner}, 1)",
                 f"sgn({inner})", f"timestamp({self._selector()})", f"absent({inner})", f"sort({inner})",
                 f'label_replace({inner}, "d", "$1-$2", "a", "(x)|(.)")', f'label_join({inner}, "d", "-", "a", "b")',
                 f"{day}(timestamp({self._selector()}) * {pick([1, 0.9, 1.5])})", f"{self._selector()} % 7.5",
