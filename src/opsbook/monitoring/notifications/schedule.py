@@ -7,14 +7,11 @@ from typing import Any
 
 from opsbook.monitoring.alerting.model import Notification, notification_from
 
-WAITS = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 120.0, 300.0)
-"""Seconds after each try; the last one from then on."""
+WAITS = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0)
+"""Seconds after each try; the last one from then on: within a minute it is seen that a channel is back."""
 
 LONGEST_WAIT = 3600.0
 """Of what a receiver asks for."""
-
-LONGEST_HOLD = 60.0
-"""For which a channel that is out of reach is left alone: it should not take long to see that it is back."""
 
 GIVE_UP_SECONDS = 24 * 3600.0
 GIVE_UP_REFUSALS = 8
@@ -87,7 +84,7 @@ def after_failure(
 
 def hold_of(failures: int) -> float:
     """Seconds for which a channel is left alone after so many failures in a row."""
-    return min(WAITS[min(max(failures, 1), len(WAITS)) - 1], LONGEST_HOLD)
+    return WAITS[min(max(failures, 1), len(WAITS)) - 1]
 
 
 def next_of(line: list[Pending], now: float) -> Pending | None:
