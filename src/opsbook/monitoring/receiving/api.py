@@ -7,8 +7,8 @@ and 503 they send it again. So those are what is answered, in the bodies that ea
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request, Response
@@ -25,7 +25,7 @@ from opsbook.world.telemetry.receiving.words import Outcome
 MOST_AT_ONCE: Final = 8  # requests being read or kept
 PROTOBUF: Final = "application/x-protobuf"
 JSON: Final = "application/json"
-_SIGNALS: Final = {
+_SIGNALS: Final[Mapping[str, tuple[Any, str]]] = {
     "metrics": (ExportMetricsServiceResponse, "rejected_data_points"),
     "logs": (ExportLogsServiceResponse, "rejected_log_records"),
     "traces": (ExportTraceServiceResponse, "rejected_spans"),

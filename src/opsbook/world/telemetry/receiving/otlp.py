@@ -25,15 +25,14 @@ def read_request(body: bytes, kind: type[M], *, as_json: bool) -> M:
     Raises:
         Malformed: it is none.
     """
+    found: M = kind()
     try:
         if not as_json:
-            found = kind()
             found.ParseFromString(body)
             return found
         said = json.loads(body)
         if not isinstance(said, dict):
             raise Malformed("the body is no JSON object", where="body")
-        found = kind()
         json_format.ParseDict(_with_bytes(said), found, ignore_unknown_fields=True)
         return found
     except DecodeError:
