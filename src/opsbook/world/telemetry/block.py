@@ -98,6 +98,7 @@ class Block:
         self._free: list[int] = []
         self._alive: Flags = np.zeros(0, np.bool_)  # rows with a sample in the last scrape
         self._nbytes_chunks = 0
+        self._used: tuple[int, Integers] = (-1, np.empty(0, np.int64))  # rows with a series, at a version
         self._to_release = False  # chunks were forgotten, so rows may be empty
 
     @property
@@ -246,7 +247,7 @@ class Block:
         last = self.last
         if (last is None or last <= self.written) and not self.late:
             return None
-        slots = np.array([slot for slot, labels in enumerate(self.series) if labels is not None], np.int64)
+        slots = self._used_slots()
         times = [chunk.timestamps for chunk in self.chunks if chunk.last > self.written]
         times.append(self.head.timestamps[: self.head.length])
         new = np.concatenate(times)
@@ -339,6 +340,14 @@ class Block:
             self.layout += 1
             self.version += 1
             self._changed()
+
+    def _used_slots(self) -> Integers:
+        version, slots = self._used
+        if version != self.version:
+            found = [slot for slot, labels in enumerate(self.series) if labels is not None]
+            slots = np.array(found, np.int64)
+            self._used = self.version, slots
+        return slots
 
     def _forget(self, count: int) -> None:
         self.since = self.chunks[count - 1].last + 1

@@ -131,11 +131,11 @@ class Writing:
     def _write_file(self, keys: npt.NDArray[np.uint64], times: Integers, values: Floats) -> None:
         number = self._number
         segment = Segment(int(times.min()), int(times.max()), 0, number, number, self._shelf.folder)
+        # Not sorted: that is done when many files become one. Until then all of a series lies together anyway.
         # DuckDB takes any NaN of an array for NULL; to us NULL is the marker of staleness, and NaN a value.
         nan = np.isnan(values) & ~is_stale(values)
         self._database.write(
-            "SELECT series, ts, CASE WHEN nan THEN 'NaN'::DOUBLE ELSE value END AS value FROM samples"
-            " ORDER BY series, ts",
+            "SELECT series, ts, CASE WHEN nan THEN 'NaN'::DOUBLE ELSE value END AS value FROM samples",
             segment.path,
             final=False,
             samples={"series": keys, "ts": times, "value": values, "nan": nan},
