@@ -25,10 +25,11 @@ from opsbook.book.settings import MetricsServer
 from opsbook.errors import Failed, Invalid, NotAllowed, NotFound, OpsbookError, Unreachable
 from opsbook.monitoring import federation
 from opsbook.monitoring.alerting.model import Alert
+from opsbook.monitoring.backend import Backend
 from opsbook.monitoring.querying.external import ServerWatch, external_queries
 from opsbook.monitoring.rules.model import AlertingRule, RecordingRule, RuleGroup
 from opsbook.monitoring.rules.room import Rules
-from opsbook.promql import Matcher, Vector
+from opsbook.promql import Engine, Matcher, Vector
 from opsbook.security.api import signed_in
 from opsbook.security.room import local_operator
 from opsbook.world.hosts.clock import SystemClock
@@ -304,12 +305,25 @@ def test_a_real_prometheus(tmp_path: Path) -> None:
         process.wait(20)
 
 
-def test_settings_reach_it() -> None:
-    """The handbook's short form is what the wiring gets."""
-    book = load(TextFiles({"opsbook.yaml": b"name: shop\nmonitoring: {metrics: 'http://127.0.0.1:1/x'}\n"}))
-    assert book.monitoring.metrics is not None
-    remote = external_queries(book.monitoring.metrics, Path(), lambda name: name)
-    assert "http://127.0.0.1:1/x" == remote.url
+def test_which_backend(tmp_path: Path) -> None:
+    """Without a word opsbook's own engine answers and rules write to its storage; with a URL the other server does."""
+    storage = Storage(HotStore())
+
+    def backend(cover: bytes) -> Backend:
+        book = load(TextFiles({"opsbook.yaml": cover}))
+        return Backend(
+            lambda: book, tmp_path, storage, secret=str, clock=SystemClock(), moment=lambda: time.time()
+        )
+
+    own = backend(b"name: shop\n")
+    assert (storage, storage) == (own.catalogue, own.series)
+    assert isinstance(own.queries, Engine)
+    own.keep(Receiver(), threading.Event())  # returns: there is nothing to watch
+    own.close()
+    other = backend(b"name: shop\nmonitoring: {metrics: 'http://127.0.0.1:1/x'}\n")
+    assert other.series is None
+    assert other.catalogue is other.queries
+    assert "http://127.0.0.1:1/x" == getattr(other.queries, "url", "")
     with pytest.raises(Unreachable, match="does not answer"):
-        remote.instant("up", 0)
-    remote.close()
+        other.queries.instant("up", 0)
+    other.close()
