@@ -15,7 +15,7 @@ from opsbook.world.telemetry.history.shelf import Shelf
 from opsbook.world.telemetry.store import HotStore
 
 MOST_SAMPLES = 20_000_000  # taken back; about ten seconds
-_AT_A_TIME = 2_000_000
+_AT_A_TIME = 1_000_000
 
 
 def restore(hot: HotStore, catalogue: Catalogue, database: Database, raw: Shelf, now: int) -> int:
