@@ -311,9 +311,7 @@ def test_which_backend(tmp_path: Path) -> None:
 
     def backend(cover: bytes) -> Backend:
         book = load(TextFiles({"opsbook.yaml": cover}))
-        return Backend(
-            lambda: book, tmp_path, storage, secret=str, clock=SystemClock(), moment=lambda: time.time()
-        )
+        return Backend(lambda: book, tmp_path, storage, secret=str, clock=SystemClock(), moment=time.time)
 
     own = backend(b"name: shop\n")
     assert (storage, storage) == (own.catalogue, own.series)
