@@ -70,14 +70,21 @@ class Probes(Protocol):
 
 
 class Objectives(Protocol):
-    """Objectives and their budgets; `opsbook.monitoring.slos` knows.
+    """Objectives and their budgets."""
 
-    `listed` tells each as `opsbook slo --json` does; `burn_down` is what was left of its budget over its window.
-    """
+    def listed(self, visible: frozenset[str] | None = None) -> list[Json]:
+        """Each of them, those with the least left first.
 
-    def listed(self, visible: frozenset[str] | None = None) -> list[Json]: ...
+        ``name``; ``title``; ``description``; ``service`` and ``environment`` (may be empty); ``indicator``;
+        ``target`` and ``ratio`` (0..1; None: no data); ``window`` (seconds); ``total`` and ``bad`` (events in it);
+        ``remaining`` (share of the budget, below 0 when it is overspent); ``burn_rate`` (1: spent just at the end);
+        ``exhausts_at`` (epoch seconds; None: not in sight); ``burn_rates`` (each ``long``, ``short`` in seconds,
+        ``long_rate``, ``short_rate``, ``limit``, ``severity``, ``firing``); ``queries`` (label to PromQL);
+        ``source`` (the file; empty: it is everybody's).
+        """
 
-    def burn_down(self, name: str) -> Json: ...
+    def burn_down(self, name: str) -> Json:
+        """``start``, ``end``, ``now`` (epoch seconds); ``points`` and ``projected``: pairs of time and share left."""
 
 
 class Top(Protocol):

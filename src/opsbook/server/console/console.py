@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import cast
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 import opsbook.deployment.pages as deployment_pages
@@ -34,7 +35,12 @@ ROOMS = ("opsbook.deployment", "opsbook.monitoring")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What the composition root hands in; without `watched` there are no pages about what is watched."""
+    """What the composition root hands in.
+
+    Args:
+        watched: None: there are no pages about what is watched.
+        further: makers of further pages; each is handed the shell and the kind of its routes.
+    """
 
     source: Source
     journal: Journal
@@ -42,6 +48,7 @@ class Parts:
     security: Security
     stopping: threading.Event
     watched: Watched | None = None
+    further: tuple[Callable[[Shell, type[APIRoute]], APIRouter], ...] = ()
 
 
 class Console:
@@ -64,6 +71,7 @@ class Console:
             now.router(parts.source, parts.journal, self._shell, watched),
             *deployment_pages.routers(parts.source, self._shell, route_class),
             *(monitoring_pages.routers(watched, self._shell, route_class) if watched is not None else ()),
+            *(make(self._shell, route_class) for make in parts.further),
             journal_pages.router(parts.journal, self._shell, parts.source.now),
             handbook_pages.router(parts.handbook, parts.source, self._shell),
             sign_in.router(self._shell, parts.security),
