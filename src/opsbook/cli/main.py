@@ -45,6 +45,7 @@ COMMANDS = {
     "dashboards": "opsbook.monitoring.dashboards.cli:dashboards",
     "top": "opsbook.monitoring.dashboards.top_cli:top",
     "logs": "opsbook.monitoring.cli:logs",
+    "traces": "opsbook.monitoring.traces.cli:traces",
     "monitoring": "opsbook.monitoring.rules.cli:monitoring",
     "query": "opsbook.monitoring.query_cli:query",
     "journal": "opsbook.cli.journal:journal",
