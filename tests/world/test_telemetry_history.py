@@ -194,6 +194,11 @@ def test_five_minutes_and_hours_tell_what_happened(tmp_path: Path) -> None:
             if at % 300 == 0:
                 here.history.maintain()
         here.history.flush()
+        end = here.now // 300_000 * 300_000
+        (found,) = here.storage.aggregates([Matcher("__name__", "=", "x_total")], START - 300_000, end)
+        assert {at: number for at, number in growth.items() if at <= end} == dict(
+            zip(found.timestamps.tolist(), found.grown.tolist(), strict=True)
+        )
         here.now += 3 * 3_600_000
         here.history.maintain()
         (found,) = here.storage.aggregates([Matcher("__name__", "=", "x_total")], START, here.now)
@@ -554,3 +559,18 @@ def test_telemetry_goes_on_after_a_restart(tmp_path: Path) -> None:
         assert [3.0] == result.values.tolist()
     finally:
         again.close()
+
+
+def test_aggregates_without_a_history() -> None:
+    """They are summed up from memory; a counter's growth begins with what it was before."""
+    hot = HotStore()
+    block = hot.block(TARGET)
+    slots = np.array([block.slot({"__name__": "x_total", **TARGET})], np.int64)
+    for number in range(60):
+        block.append(START + number * 30_000, slots, np.array([float(number * 2)]))
+    (found,) = Storage(hot).aggregates(
+        [Matcher("__name__", "=", "x_total")], START + 300_000, START + 1_700_000
+    )
+    assert [START + number * 300_000 for number in (2, 3, 4, 5)] == found.timestamps.tolist()
+    assert ([10] * 4, [20.0] * 4) == (found.count.tolist(), found.grown.tolist())
+    assert ([22.0, 42.0], [40.0, 60.0]) == (found.min[:2].tolist(), found.last[:2].tolist())

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from opsbook.promql.series import Floats, Integers, Labels, Matcher, Selection, key_of
+from opsbook.world.telemetry.aggregating import BASELINE, aggregated, together
 from opsbook.world.telemetry.history.history import History
-from opsbook.world.telemetry.history.reading import Aggregates
+from opsbook.world.telemetry.history.reading import FIVE_MINUTES, HOUR, Aggregates
 from opsbook.world.telemetry.joining import between, joined
 from opsbook.world.telemetry.metadata import Metadata
 from opsbook.world.telemetry.pushes import Pushes, Received
@@ -88,16 +89,23 @@ class Storage:
 
         Args:
             matchers: which series.
-            start, end: milliseconds; stretches that end after `start` and at `end` at the latest. What is younger
-                than about two hours is not there yet.
+            start, end: milliseconds; stretches that end after `start` and at `end` at the latest.
             hours: stretches of an hour.
+
+        Returns:
+            One for each series, in the order of their labels. The last hours are summed up from samples.
 
         Raises:
             Failed: the history cannot be read.
         """
-        if self._history is None:
-            return ()
-        return tuple(self._history.aggregates(matchers, start, end, hours=hours))
+        every = HOUR if hours else FIVE_MINUTES
+        begin, earlier = start // every * every, list[Aggregates]()
+        if self._history is not None:
+            earlier, until = self._history.aggregates(matchers, start, end, hours=hours)
+            begin = max(begin, until)
+        if begin >= end:
+            return together(earlier, ())
+        return together(earlier, aggregated(self.select(matchers, begin - BASELINE, end), begin, end, every))
 
     def writer(self, owner: Labels) -> SampleWriter:
         """A place for series that somebody computes.

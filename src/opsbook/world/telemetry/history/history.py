@@ -199,11 +199,11 @@ class History:
 
     def aggregates(
         self, matchers: Sequence[Matcher], start: int, end: int, *, hours: bool
-    ) -> list[Aggregates]:
+    ) -> tuple[list[Aggregates], int]:
         """See `Reading.aggregates`; nothing while the history is not open."""
         rooms = self._rooms
         if rooms is None:
-            return []
+            return [], 0
         return self._mended(lambda: rooms.reading.aggregates(matchers, start, end, hours=hours))
 
     def status(self) -> HistoryStatus:

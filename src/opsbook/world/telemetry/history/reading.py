@@ -110,18 +110,20 @@ class Reading:
 
     def aggregates(
         self, matchers: Sequence[Matcher], start: int, end: int, *, hours: bool
-    ) -> list[Aggregates]:
+    ) -> tuple[list[Aggregates], int]:
         """What each series did in the stretches that end after `start`, until `end`; by five minutes or hours.
 
-        What is younger than about two hours is not there yet.
+        Returns:
+            One for each series, and until when all samples are in them: the last two hours or so are not.
 
         Raises:
             Failed: a file cannot be read.
         """
         entries = {entry.key: entry for entry in self._catalogue.find(matchers)}
-        segments = (self._hours if hours else self._minutes).between(start + 1, end)
+        shelf = self._hours if hours else self._minutes
+        segments, until = shelf.between(start + 1, end), self._summed_until(shelf)
         if not entries or not segments:
-            return []
+            return [], until
         found = self._query(
             "series, ts, sum(n)::BIGINT AS n, sum(total) AS total, min(least) AS least, max(most) AS most,"
             " arg_max(last, latest) AS last, sum(grown) AS grown",
@@ -134,7 +136,14 @@ class Reading:
         for key, low, high in zip(keys.tolist(), firsts, [*firsts[1:], columns["series"].size], strict=True):
             parts = [columns[name][low:high] for name in ("ts", "n", "sum", "least", "most", "last", "grown")]
             answer.append(Aggregates(entries[key].labels, *parts))
-        return answer
+        return answer, until
+
+    def _summed_until(self, shelf: Shelf) -> int:
+        """The newest sample that is in files of coarser ones; 0 when none is."""
+        done = max((segment.highest for segment in shelf.segments), default=0)
+        ends = [segment.last for segment in self._raw.segments if segment.highest <= done]
+        # When those are gone already, the end of the last stretch says the same, to less than an hour.
+        return max(ends) if ends else max((segment.last for segment in shelf.segments), default=0)
 
     def _raw_since(self) -> int:
         """From when on there are samples as they were; what lies before is coarser."""
