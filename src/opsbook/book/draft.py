@@ -19,6 +19,7 @@ from opsbook.book.probes import ProbeSpec
 from opsbook.book.roles import Grant
 from opsbook.book.rule_files import RuleFile
 from opsbook.book.service import Service
+from opsbook.book.slos import SlosFile
 from opsbook.book.strategy import Strategy
 from opsbook.book.targets import TargetSpec
 
@@ -62,6 +63,7 @@ class Draft:
     notifications: NotificationsFile = field(default_factory=NotificationsFile)
     probes: tuple[ProbeSpec, ...] = ()
     targets: tuple[TargetSpec, ...] = ()
+    slos: SlosFile = field(default_factory=SlosFile)
     runbooks: frozenset[str] = frozenset()  # the stems of runbooks/*.md
     dashboards: Mapping[str, DashboardFile] = field(default_factory=dict)
 

@@ -37,6 +37,7 @@ from opsbook.book.references import dangling
 from opsbook.book.roles import RolesFile
 from opsbook.book.rule_files import OWN, RuleFile, has_groups, read_rules
 from opsbook.book.service import Service
+from opsbook.book.slos import SLOS, SlosFile, slo_faults
 from opsbook.book.strategy import BUILT_IN, StrategiesFile, Strategy
 from opsbook.book.targets import TARGETS, TargetsFile
 from opsbook.book.validation import refused, validate
@@ -108,6 +109,7 @@ def _book(files: Files, draft: Draft, cover: Cover, warnings: tuple[Problem, ...
         notifications=draft.notifications,
         probes=draft.probes,
         targets=draft.targets,
+        slos=draft.slos,
         monitoring=cover.monitoring,
         runbooks=draft.runbooks,
         dashboards=MappingProxyType(dict(draft.dashboards)),
@@ -166,6 +168,7 @@ class _Reading:
             notifications=notifications or NotificationsFile(),
             probes=probes.probes if probes else (),
             targets=targets.targets if targets else (),
+            slos=self._slos() if SLOS in paths else SlosFile(),
             runbooks=frozenset(
                 path[9:-3] for path in paths if path.startswith("runbooks/") and path.endswith(".md")
             ),
@@ -222,6 +225,13 @@ class _Reading:
         if part is None:
             return AlertsFile()
         self.problems += alert_faults(self.documents[ALERTS], part)
+        return part
+
+    def _slos(self) -> SlosFile:
+        part = self._model(SLOS, SlosFile)
+        if part is None:
+            return SlosFile()
+        self.problems += slo_faults(self.documents[SLOS], part)
         return part
 
     def _rule_files(self, paths: tuple[str, ...]) -> tuple[RuleFile, ...]:

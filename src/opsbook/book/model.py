@@ -22,6 +22,7 @@ from opsbook.book.roles import Grant
 from opsbook.book.rule_files import RuleFile
 from opsbook.book.service import Service
 from opsbook.book.settings import MonitoringSettings
+from opsbook.book.slos import SlosFile
 from opsbook.book.strategy import Strategy
 from opsbook.book.targets import TargetSpec
 from opsbook.errors import NotFound
@@ -59,6 +60,7 @@ class Book:
     notifications: NotificationsFile = field(default_factory=NotificationsFile)
     probes: tuple[ProbeSpec, ...] = ()
     targets: tuple[TargetSpec, ...] = ()
+    slos: SlosFile = field(default_factory=SlosFile)
     monitoring: MonitoringSettings = field(default_factory=MonitoringSettings)
     runbooks: frozenset[str] = frozenset()  # the stems of runbooks/*.md
     dashboards: Mapping[str, DashboardFile] = field(default_factory=dict)  # by the stems of their files

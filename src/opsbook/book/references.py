@@ -14,6 +14,7 @@ from opsbook.book.notifications import NOTIFICATIONS, RouteSpec
 from opsbook.book.probes import PROBES
 from opsbook.book.problems import Problem, did_you_mean
 from opsbook.book.service import Service
+from opsbook.book.slos import SLOS
 from opsbook.book.templates import placeholders
 
 
@@ -34,6 +35,7 @@ def dangling(draft: Draft) -> Iterator[Problem]:
     yield from _alerts(draft)
     yield from _notifications(draft)
     yield from _probes(draft)
+    yield from _slos(draft)
 
 
 def _known(document: Document, loc: Loc, what: str, name: str, known: Iterable[str]) -> Iterator[Problem]:
@@ -240,6 +242,19 @@ def _probes(draft: Draft) -> Iterator[Problem]:
         if probe.runbook is not None and probe.runbook not in draft.runbooks:
             where = (*path, "runbook")
             yield document.warning(where, f"there is no runbooks/{probe.runbook}.md")
+
+
+def _slos(draft: Draft) -> Iterator[Problem]:
+    document = draft.document(SLOS)
+    probes = [probe.name for probe in draft.probes]
+    for number, slo in enumerate(draft.slos.slos):
+        loc: Loc = ("slos", number)
+        if slo.service is not None:
+            yield from _known(document, (*loc, "service"), "service", slo.service, draft.service_names)
+        yield from _scope(draft, document, loc, slo.environments)
+        if slo.indicator.probe is not None:
+            yield from _known(document, (*loc, "indicator", "probe"), "probe", slo.indicator.probe, probes)
+        yield from _runbook(draft, document, (*loc, "alerting"), slo.alerting.runbook)
 
 
 def _notifications(draft: Draft) -> Iterator[Problem]:

@@ -18,6 +18,7 @@ from opsbook.book.pipeline import PipelineFile
 from opsbook.book.probes import PROBES, ProbesFile
 from opsbook.book.roles import RolesFile
 from opsbook.book.service import Service
+from opsbook.book.slos import SLOS, SlosFile
 from opsbook.book.strategy import StrategiesFile
 from opsbook.book.targets import TARGETS, TargetsFile
 
@@ -37,6 +38,7 @@ KINDS: Mapping[str, tuple[str, type[Part]]] = MappingProxyType(
         "notifications": (NOTIFICATIONS, NotificationsFile),
         "probes": (PROBES, ProbesFile),
         "targets": (TARGETS, TargetsFile),
+        "slos": (SLOS, SlosFile),
         "dashboard": ("monitoring/dashboards/NAME.yaml", DashboardFile),
     }
 )
