@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -77,7 +78,9 @@ def condition_of(one: Mapping[str, Any]) -> Condition:
         return Condition("critical", "spent")
     if any(rate["firing"] for rate in one["burn_rates"]):
         return Condition("critical", "burns fast")
-    return Condition("warning", "little left") if left < LITTLE else Condition("ok", "kept")
+    if left < LITTLE:
+        return Condition("warning", "little left")
+    return Condition("ok", "kept") if one["exhausts_at"] is None else Condition("warning", "burns")
 
 
 def row_of(one: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,8 +97,9 @@ def row_of(one: Mapping[str, Any]) -> dict[str, Any]:
         "place": place,
         "what": one["description"],
         "condition": condition_of(one),
-        "is": share(one["ratio"]),
+        "is": share(one["ratio"], _digits(one["target"])),
         "target": share(one["target"]),
+        "over": left is not None and left <= 0,
         "left": "–" if left is None else f"{left * 100:.0f} %" if abs(left) >= 0.1 else f"{left * 100:.1f} %",
         "width": 0 if left is None else round(max(0.0, min(left, 1.0)) * 100, 1),
         "burns": "–" if one["burn_rate"] is None else f"{one['burn_rate']:.2g}×",
@@ -104,12 +108,19 @@ def row_of(one: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def share(ratio: float | None) -> str:
-    """``99.95 %``: as many digits as tell it from all that is well."""
+def share(ratio: float | None, digits: int | None = None) -> str:
+    """``99.95 %``; with so many digits behind the point, never rounded up, else with as many as say something."""
     if ratio is None:
         return "–"
+    if digits is not None:
+        return f"{math.floor(ratio * 100 * 10**digits + 1e-6) / 10**digits:.{digits}f} %"
     text = f"{ratio * 100:.4f}".rstrip("0").rstrip(".")
     return f"{text} %"
+
+
+def _digits(target: float) -> int:
+    """As many as tell a figure from its target."""
+    return max(2, len(share(target).removesuffix(" %").partition(".")[2]) + 1)
 
 
 def _page(source: Source, identity: Identity, name: str) -> dict[str, Any]:
