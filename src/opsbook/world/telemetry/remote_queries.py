@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -145,7 +146,8 @@ class RemoteQueries:
                 return self._answer(response.status_code, self._body(response))
         except httpx.HTTPError as error:
             timed_out = isinstance(error, httpx.TimeoutException)
-            said = f"no answer within {self._timeout:g} s" if timed_out else str(error)
+            words = re.sub(r"^\[Errno -?\d+\] ", "", str(error))
+            said = f"no answer within {self._timeout:g} s" if timed_out else words[:1].lower() + words[1:]
             said = f"the metrics server does not answer: {said or type(error).__name__}"
             with self._lock:
                 self._silent, self._silent_until = said, time.monotonic() + PAUSE
