@@ -82,6 +82,22 @@ def until(condition: Callable[[], object]) -> None:
 
 
 @contextmanager
+def serving(app: FastAPI) -> Iterator[httpx.Client]:
+    """A client of `app` over real HTTP."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    until(lambda: server.started)
+    url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    try:
+        with httpx.Client(base_url=url, timeout=20) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+@contextmanager
 def house(folder: Path) -> Iterator[House]:
     clock = RealClock()
     telemetry = EmbeddedTelemetry(clock)
@@ -96,16 +112,9 @@ def house(folder: Path) -> Iterator[House]:
     def refused(_: Request, error: OpsbookError) -> JSONResponse:
         return JSONResponse({"error": error.to_json()}, status_code=error.http_status)
 
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    until(lambda: server.started)
-    url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     try:
-        with httpx.Client(base_url=url, timeout=20) as client:
-            yield House(url, client, telemetry, traces, logs, who)
+        with serving(app) as client:
+            yield House(str(client.base_url), client, telemetry, traces, logs, who)
     finally:
-        server.should_exit = True
-        thread.join(10)
         traces.close()
         telemetry.close()
