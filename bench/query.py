@@ -46,10 +46,14 @@ QUERIES = (
     "topk(5, sum by (path) (rate(http_requests_total[5m])))",
     "histogram_quantile(0.95, sum by (le, service) (rate(http_request_duration_seconds_bucket[5m])))",
     'histogram_quantile(0.99, sum by (le) (rate(http_request_duration_seconds_bucket{service="api"}[5m])))',
-    "sum by (service) (rate(http_request_duration_seconds_sum[5m]))"
-    " / sum by (service) (rate(http_request_duration_seconds_count[5m]))",
-    'sum by (service) (rate(http_request_duration_seconds_bucket{le="0.25"}[5m]))'
-    " / sum by (service) (rate(http_request_duration_seconds_count[5m]))",
+    (
+        "sum by (service) (rate(http_request_duration_seconds_sum[5m]))"
+        " / sum by (service) (rate(http_request_duration_seconds_count[5m]))"
+    ),
+    (
+        'sum by (service) (rate(http_request_duration_seconds_bucket{le="0.25"}[5m]))'
+        " / sum by (service) (rate(http_request_duration_seconds_count[5m]))"
+    ),
     '1 - avg by (instance) (rate(cpu_seconds_total{mode="idle"}[5m]))',
     "sum by (mode) (rate(cpu_seconds_total[5m]))",
     "avg by (service) (memory_bytes)",
