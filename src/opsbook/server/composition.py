@@ -12,6 +12,7 @@ from typing import Any
 
 import opsbook
 import opsbook.server.kinds as _kinds  # noqa: F401 - registers the server's kinds of events
+from opsbook.book.settings import MonitoringSettings
 from opsbook.deployment.api import router as deployment_routes
 from opsbook.deployment.gate_api import router as gate_routes
 from opsbook.deployment.pages.source import Source
@@ -22,9 +23,11 @@ from opsbook.monitoring.alerting.alertmanager_api import router as alertmanager_
 from opsbook.monitoring.alerting.api import router as alerting_routes
 from opsbook.monitoring.alerting.room import Alerting
 from opsbook.monitoring.api import router as monitoring_routes
+from opsbook.monitoring.backend import Backend
 from opsbook.monitoring.dashboards.api import router as dashboard_routes
 from opsbook.monitoring.dashboards.room import Dashboards
 from opsbook.monitoring.dashboards.top import Top
+from opsbook.monitoring.federation import router as federation_routes
 from opsbook.monitoring.pages.source import Source as Watched
 from opsbook.monitoring.probes.api import router as probe_routes
 from opsbook.monitoring.probes.room import Probes
@@ -32,7 +35,6 @@ from opsbook.monitoring.prometheus_api import router as prometheus_routes
 from opsbook.monitoring.querying.api import router as query_routes
 from opsbook.monitoring.room import Monitoring
 from opsbook.monitoring.rules.api import router as rules_routes
-from opsbook.promql import Engine
 from opsbook.security.api import router as security_routes
 from opsbook.security.room import Security
 from opsbook.server.book_api import router as book_routes
@@ -49,7 +51,9 @@ from opsbook.world.releases.folder import FolderReleases
 from opsbook.world.runtimes.process import ProcessRuntime
 from opsbook.world.secrets.age import AgeSecrets
 from opsbook.world.telemetry.engine import EmbeddedTelemetry
+from opsbook.world.telemetry.history.compaction import Retention
 from opsbook.world.telemetry.logs import FileLogs
+from opsbook.world.telemetry.store import HotStore
 from opsbook.world.traffic.envoy import EnvoyTraffic
 from opsbook.world.traffic.synthetic import SyntheticLoad
 
@@ -84,13 +88,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
         at_failure.callback(runtime.close)
         traffic = EnvoyTraffic(state / "proxy", clock)
         at_failure.callback(traffic.close)
-        telemetry = EmbeddedTelemetry(
-            clock,
-            envoy_stats=traffic.stats_text,
-            limits=limits_by_release(journal),
-            history=state / "metrics",
-            warn_history=logging.getLogger("opsbook").warning,
-        )
+        telemetry = _telemetry(handbook.current().monitoring, clock, traffic, journal, state)
         at_failure.callback(telemetry.close)
         telemetry.start()
         synthetic = SyntheticLoad(clock)
@@ -137,15 +135,28 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             log=log,
         )
         at_failure.callback(probes.close)
-        monitoring = Monitoring(
-            Engine(telemetry.storage),
+        backend = Backend(
+            handbook.current,
+            book,
             telemetry.storage,
+            secret=secrets.get,
+            clock=clock,
+            moment=telemetry.moment,
+            log=log,
+        )
+        at_failure.callback(backend.close)
+        monitoring = Monitoring(
+            backend.queries,
+            backend.series,
             journal,
             book=handbook.current,
             moment=telemetry.moment,
             receiver=alerting,
             told=_told(alerting),
-            generators=(probes.groups,),
+            generators=(
+                probes.groups,
+                backend.targets.groups,
+            ),
             log=log,
         )
         at_failure.callback(alerting.close)
@@ -155,12 +166,15 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
         monitoring.start()
         fires.watch(monitoring.rules)
         probes.start()
-        observing = Observing(site, telemetry, stopping, log, watching=deployments.watching)
+        observing = Observing(
+            site, telemetry, stopping, log, watching=deployments.watching, extra=backend.targets.targets
+        )
         loops = [
             threading.Thread(target=handbook.keep_reading, args=(stopping,), name="handbook", daemon=True),
             threading.Thread(target=observing.run, name="observing", daemon=True),
             threading.Thread(target=monitoring.keep, args=(stopping,), name="monitoring", daemon=True),
             threading.Thread(target=probes.keep, args=(stopping,), name="probes", daemon=True),
+            threading.Thread(target=backend.keep, args=(alerting, stopping), name="backend", daemon=True),
         ]
         for loop in loops:
             loop.start()
@@ -168,7 +182,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
         security = Security(handbook.current, journal, clock.now, new_secret)
         dashboards = Dashboards(
             monitoring.queries,
-            telemetry.storage,
+            backend.catalogue,
             journal,
             book=handbook.current,
             now=telemetry.moment,
@@ -192,7 +206,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
                     dashboards=dashboards,
                     top=top,
                     queries=monitoring.queries,
-                    catalogue=telemetry.storage,
+                    catalogue=backend.catalogue,
                     rules=monitoring.view,
                     alerting=alerting,
                     journal=journal,
@@ -214,8 +228,9 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             query_routes(monitoring.queries, clock),
             dashboard_routes(dashboards, top),
             prometheus_routes(
-                monitoring.queries, telemetry.storage, clock, rules=monitoring.view, targets=telemetry
+                monitoring.queries, backend.catalogue, clock, rules=monitoring.view, targets=telemetry
             ),
+            federation_routes(telemetry.storage, clock),
             probe_routes(probes),
             alerting_routes(alerting, handbook.current, journal, clock),
             alertmanager_routes(alerting, handbook.current, clock),
@@ -233,11 +248,27 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             runtime.close,
             probes.close,
             monitoring.close,
+            backend.close,
             alerting.close,
             telemetry.close,
             traffic.close,
             journal.close,
         ),
+    )
+
+
+def _telemetry(
+    settings: MonitoringSettings, clock: SystemClock, traffic: EnvoyTraffic, journal: Journal, state: Path
+) -> EmbeddedTelemetry:
+    return EmbeddedTelemetry(
+        clock,
+        envoy_stats=traffic.stats_text,
+        limits=limits_by_release(journal),
+        store=HotStore(max_series=settings.max_series, max_bytes=settings.memory),
+        max_bytes=settings.max_answer,
+        history=state / "metrics",
+        retention=Retention(raw=settings.retention, coarse=settings.long_retention),
+        warn_history=logging.getLogger("opsbook").warning,
     )
 
 
