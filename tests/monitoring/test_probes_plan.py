@@ -144,3 +144,9 @@ def test_short_forms_say_the_same() -> None:
     assert (six.tls.host, six.tls.port) == ("2001:db8::1", 443)
     assert short[6].http is not None
     assert short[6].http.status == ((200, 200), (300, 399))
+
+
+def test_the_alerts_of_several_probes_are_told_apart() -> None:
+    """Rules of one name differ by their labels, as promtool asks for."""
+    (group,) = groups_of([spec(), spec(name="bank")])
+    assert [rule.labels["probe"] for rule in group.rules] == ["pay", "bank"]

@@ -95,7 +95,7 @@ def _rule(spec: ProbeSpec) -> AlertingRule:
     return AlertingRule(
         alert="ProbeDown",
         expr=f'probe_up{{probe="{spec.name}"}} == 0',
-        labels={"severity": spec.severity},
+        labels={"severity": spec.severity, "probe": spec.name},
         annotations=annotations,
     )
 
