@@ -502,3 +502,30 @@ def test_our_own_rule_knows_better_than_who_pushes() -> None:
 
     assert old is merged(old, Alert({"a": "x"}, ends_at=15, source=PUSHED), 20, resolve_timeout=300)
     assert merged(None, Alert({"a": "x"}, ends_at=15), 20, resolve_timeout=300) is None
+
+
+def test_a_page_goes_to_who_is_on_call_at_that_moment() -> None:
+    """By a schedule's name; when nobody is, or nobody can be reached, to the service's owner rather than to none."""
+    book = load(
+        TextFiles(
+            {
+                "opsbook.yaml": b"name: shop\nowner: ana\nchannels: {a: {webhook: 'http://a.example'}, "
+                b"b: {webhook: 'http://b.example'}}\ncontacts:\n  ana: {channel: a}\n  ben: {channel: b}\n"
+                b"  cem: {email: c@example.com}\n",
+                "monitoring/notifications.yaml": b"channels: []\n",
+            }
+        )
+    )
+    turn: list[tuple[str, ...] | None] = []
+    router = Router(book, lambda name: turn[-1] if name == "on-call" else None)
+    alert = Alert({"alertname": "X"}, actions=({"page": "on-call"},))
+
+    def told(people: tuple[str, ...] | None) -> list[str]:
+        turn.append(people)
+        return [one.channel for one in router.destinations(alert)]
+
+    assert ["a"] == told(("ana",))
+    assert ["b"] == told(("ben",))
+    assert ["b", "a"] == told(("ben", "ana"))
+    assert ["a"] == told(())
+    assert ["a"] == told(("cem",))

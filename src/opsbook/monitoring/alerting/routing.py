@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -69,6 +69,9 @@ def _child(parent: Route, spec: RouteSpec) -> Route:
 
 V = TypeVar("V")
 
+People = tuple[tuple[str, ...] | None, ...]
+OnCall = Callable[[str], tuple[str, ...] | None]
+
 
 def _or(own: V | None, inherited: V) -> V:
     return inherited if own is None else own
@@ -79,16 +82,19 @@ class Router:
 
     Args:
         book: says who owns a service, and by which channel a contact is reached.
+        on_call: the contacts who are on call by a schedule now; None: there is no such schedule.
     """
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Book, on_call: OnCall = lambda _: None) -> None:
         self.root = routes_from(book.notifications)
         self._book = book
-        self._known: dict[tuple[str, int], tuple[Destination, ...]] = {}
+        self._on_call = on_call
+        self._known: dict[tuple[str, int, People], tuple[Destination, ...]] = {}
 
     def destinations(self, alert: Alert) -> tuple[Destination, ...]:
         """The channels that are told of `alert`, each once, with the group it is in there."""
-        remembered = alert.fingerprint, hash(tuple(tuple(one.items()) for one in alert.actions))
+        people = tuple(self._on_call(one["page"]) for one in alert.actions if "page" in one)
+        remembered = alert.fingerprint, hash(tuple(tuple(one.items()) for one in alert.actions)), people
         found = self._known.get(remembered)
         if found is None:
             if len(self._known) >= _REMEMBERED:
@@ -105,15 +111,19 @@ class Router:
                     seen.add(channel)
                     yield _destination(path, channel, route, alert.labels)
         for action in alert.actions:
-            for channel in self._named(action):
+            for channel in self._named(action, alert.labels):
                 if channel not in seen:
                     seen.add(channel)
                     yield _destination("{}/actions", channel, self.root, alert.labels)
 
-    def _named(self, action: Mapping[str, str]) -> tuple[str, ...]:
+    def _named(self, action: Mapping[str, str], labels: Mapping[str, str]) -> tuple[str, ...]:
         if channel := action.get("channel"):
             return (channel,)
-        return self._channels_of(action.get("page", ""))
+        name = action.get("page", "")
+        if (people := self._on_call(name)) is None:
+            return self._channels_of(name)
+        found = tuple(dict.fromkeys(channel for one in people for channel in self._channels_of(one)))
+        return found or self._responsible(labels)  # nobody is on call, or none of them can be reached
 
     def _responsible(self, labels: Mapping[str, str]) -> tuple[str, ...]:
         """The channels of the service's owner, else of the handbook's, else all there are: better told to all of
