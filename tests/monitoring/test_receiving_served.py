@@ -223,6 +223,17 @@ def test_a_flood_of_series_is_refused_loudly_and_others_are_kept(served: House) 
     assert 204 == served.client.post("/api/v1/write", content=sent, headers=SNAPPY).status_code
 
 
+def test_a_clock_that_is_far_ahead_spoils_nothing(served: House) -> None:
+    """What comes from the future is refused; what comes after it, with the right time, is kept."""
+    labels = {"__name__": "m", "job": "j"}
+    sent = write_request((labels, [(now_ms() + 86_400_000, 1.0)]))
+    answer = served.client.post("/api/v1/write", content=sent, headers=SNAPPY)
+    assert (400, "1: its time is more than 10 minutes ahead of ours") == (answer.status_code, answer.text)
+    sent = write_request((labels, [(now_ms(), 2.0)]))
+    assert 204 == served.client.post("/api/v1/write", content=sent, headers=SNAPPY).status_code
+    assert [2.0] == list(served.value("m").values())
+
+
 # --- OTLP by hand ---
 
 

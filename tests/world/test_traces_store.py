@@ -210,6 +210,20 @@ def test_a_full_disk_is_said_and_nothing_is_half_kept(store: TraceStore) -> None
     assert 29 == store.write(big)
 
 
+def test_letting_go_on_a_full_disk_leaves_no_transaction_open(store: TraceStore, clock: Clock) -> None:
+    """When old traces cannot be let go, new ones can be kept as soon as there is room."""
+    store.write([span(1)])
+    clock.at += 8 * DAY
+    store._connection.set_authorizer(
+        lambda action, table, *_: int(action == 9 and table == "traces")
+    )  # DELETE
+    with pytest.raises(Failed, match="let go"):
+        store.sweep()
+    store._connection.set_authorizer(None)
+    assert 1 == store.write([span(2)])
+    assert (0, 1) == (store.sweep(), len(names(store)))
+
+
 def test_a_search_that_takes_too_long_ends(store: TraceStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is said how to ask for less, instead of holding the server."""
     store.write([span(number) for number in range(1, 3000)])

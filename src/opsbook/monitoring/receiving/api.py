@@ -10,19 +10,28 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
+from anyio import fail_after
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request, Response
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from starlette.requests import ClientDisconnect
 
 from opsbook.errors import Invalid, OpsbookError
 from opsbook.security.api import requires
-from opsbook.world.telemetry.receiving.unpacking import LARGEST_PACKED, TooLarge, Unsupported, unpacked
+from opsbook.world.telemetry.receiving.unpacking import (
+    LARGEST_PACKED,
+    Malformed,
+    TooLarge,
+    Unsupported,
+    unpacked,
+)
 from opsbook.world.telemetry.receiving.wire import Status
 from opsbook.world.telemetry.receiving.words import Outcome
 
 MOST_AT_ONCE: Final = 8  # requests being read or kept
+LONGEST_SENDING: Final = 30.0  # seconds that a body may take to come
 PROTOBUF: Final = "application/x-protobuf"
 JSON: Final = "application/json"
 _SIGNALS: Final[Mapping[str, tuple[Any, str]]] = {
@@ -116,10 +125,14 @@ async def _body(request: Request) -> bytes:
     too_large = TooLarge(f"at most {LARGEST_PACKED} bytes are taken at once", hint="send smaller batches")
     if claimed.isdigit() and int(claimed) > LARGEST_PACKED:
         raise too_large
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST_PACKED:
-            raise too_large
+    try:
+        with fail_after(LONGEST_SENDING):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > LARGEST_PACKED:
+                    raise too_large
+    except (TimeoutError, ClientDisconnect):
+        raise Malformed(f"the body did not come within {LONGEST_SENDING:g} s", where="body") from None
     return bytes(body)
 
 

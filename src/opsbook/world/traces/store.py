@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -93,8 +93,7 @@ class TraceStore:
 
     def _written(self, rows: Mapping[str, Sequence[tuple[Any, ...]]]) -> int:
         connection, kept, now_ms = self._connection, 0, int(self._clock.now() * 1000)
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with _transaction(connection):
             for trace_id, group in rows.items():
                 known = connection.execute(
                     "SELECT spans FROM traces WHERE trace_id = ?", (trace_id,)
@@ -104,11 +103,6 @@ class TraceStore:
                 connection.executemany(_INSERT, taken)
                 kept += len(taken)
                 connection.execute(_SUMMARY, {"trace": trace_id, "now": now_ms})
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
         return kept
 
     def search(self, query: TraceQuery) -> tuple[TraceSummary, ...]:
@@ -173,7 +167,7 @@ class TraceStore:
         self._swept = self._clock.monotonic()
         connection, gone = self._connection, 0
         oldest = int((self._clock.now() - self._max_age) * 1000)
-        while True:
+        while gone < _AT_ONCE * 20:  # whoever sends waits for it; the rest goes the next time
             found = connection.execute(
                 "SELECT trace_id FROM traces WHERE heard_ms < ? ORDER BY heard_ms LIMIT ?", (oldest, _AT_ONCE)
             ).fetchall()
@@ -183,10 +177,9 @@ class TraceStore:
                 ).fetchall()
             if not found:
                 break
-            connection.execute("BEGIN IMMEDIATE")
-            connection.executemany("DELETE FROM spans WHERE trace_id = ?", found)
-            connection.executemany("DELETE FROM traces WHERE trace_id = ?", found)
-            connection.execute("COMMIT")
+            with _transaction(connection):
+                connection.executemany("DELETE FROM spans WHERE trace_id = ?", found)
+                connection.executemany("DELETE FROM traces WHERE trace_id = ?", found)
             gone += len(found)
         if gone:
             connection.execute("PRAGMA incremental_vacuum(2000)").fetchall()
@@ -228,6 +221,19 @@ FROM (SELECT min(start_ns) AS began, max(start_ns + duration_ns) AS ended, count
      (SELECT name, service, environment FROM spans WHERE trace_id = :trace
       ORDER BY parent_id <> '', start_ns, span_id LIMIT 1) AS root
 """
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All of it or nothing; never left open, for nobody could write any more."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _json(value: Any) -> str:

@@ -19,6 +19,8 @@ from opsbook.world.telemetry.receiving.words import Outcome, Pushed
 from opsbook.world.telemetry.storage import Storage
 from opsbook.world.traces.words import SpanSink
 
+AHEAD = 600.0  # seconds: what clocks may differ
+
 
 class Receiver:
     """Takes the bodies of requests, already unpacked. Thread-safe.
@@ -69,8 +71,14 @@ class Receiver:
             with self._storage.hot.lock:
                 for name, said in pushed.described:
                     self._storage.hot.metadata.add(name, said)
-        received = self._storage.receive(pushed.series)
         refusals = pushed.refusals
+        latest = int((self._now() + AHEAD) * 1000)
+        sane = [one for one in pushed.series if one[1].max() <= latest]
+        # One sample of the far future would make all that comes after it too old.
+        refusals.add(
+            f"its time is more than {AHEAD // 60:g} minutes ahead of ours", len(pushed.series) - len(sane)
+        )
+        received = self._storage.receive(sane)
         refusals.add(
             "too many series from one job and instance: are there ids or times in labels?", received.refused
         )
