@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import multiprocessing
 import random
+import selectors
 import shutil
+import socket
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -34,36 +35,63 @@ class Target:
 
     def __init__(self) -> None:
         self.bad = 0
-        target = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
-            def do_GET(self) -> None:
-                body = f"# TYPE bad gauge\nbad {target.bad}\n".encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "text/plain; version=0.0.4")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *args: object) -> None: ...
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-        self.port = int(self._server.server_address[1])
+        self.listening = socket.create_server(("127.0.0.1", 0), backlog=16)
+        self.port = int(self.listening.getsockname()[1])
 
     @property
     def address(self) -> str:
         """host:port."""
         return f"127.0.0.1:{self.port}"
 
+    def answer(self) -> bytes:
+        """What is said to whoever scrapes."""
+        body = f"# TYPE bad gauge\nbad {self.bad}\n"
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {len(body)}\r\n\r\n"
+        return (head + body).encode()
+
+
+class Serving:
+    """Answers for all targets from one thread: what is measured is not how long they take."""
+
+    def __init__(self, targets: Sequence[Target]) -> None:
+        self._targets = targets
+        self._selector = selectors.DefaultSelector()
+        self._stopping = False
+        for target in targets:
+            self._selector.register(target.listening, selectors.EVENT_READ, (target, True))
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            for key, _ in self._selector.select(0.2):
+                target, is_new = key.data
+                assert isinstance(key.fileobj, socket.socket)
+                if is_new:
+                    connection, _ = key.fileobj.accept()
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    self._selector.register(connection, selectors.EVENT_READ, (target, False))
+                else:
+                    self._say(key.fileobj, target)
+
+    def _say(self, connection: socket.socket, target: Target) -> None:
+        try:
+            asked = connection.recv(65_536)
+            if asked:
+                connection.sendall(target.answer())
+                return
+        except OSError:
+            pass
+        self._selector.unregister(connection)
+        connection.close()
+
     def close(self) -> None:
         """Answer no more."""
-        self._server.shutdown()
-        self._server.server_close()
+        self._stopping = True
+        self._thread.join()
+        for target in self._targets:
+            target.listening.close()
+        self._selector.close()
 
 
 def serve(folder: Path, ports: list[int], scrape: int, wait: int, webhook: str, ready: Any) -> None:
@@ -139,14 +167,18 @@ def ours(folder: Path, targets: list[Target], scrape: int, wait: int, webhook: s
         process.join(10)
 
 
-def event(
-    target: Target, receiver: Receiver, senders: list[str], scrape: int, chance: random.Random
-) -> dict[str, float]:
-    """Seconds from the fault of one target to the webhook, by sender. Faults are spread over many scrapes."""
-    time.sleep(chance.uniform(0, SPREAD * scrape))
+def event(target: Target, receiver: Receiver, senders: list[str], wait: float) -> dict[str, float]:
+    """Seconds from the fault of one target, `wait` seconds from now, to the webhook, by sender."""
+    time.sleep(wait)
     began = time.perf_counter()
     target.bad = 1
     return {sender: _heard(receiver, sender, target, began).at - began for sender in senders}
+
+
+def moments(count: int, scrape: int) -> list[float]:
+    """When faults happen: spread over many scrapes, and evenly over the time between two, in any order."""
+    phases = [(number + random.random()) / count for number in range(count)]
+    return [scrape * (random.randrange(SPREAD) + phase) for phase in phases]
 
 
 def _heard(receiver: Receiver, sender: str, target: Target, since: float) -> Heard:
@@ -162,6 +194,7 @@ def _heard(receiver: Receiver, sender: str, target: Target, since: float) -> Hea
 def measure(scrape: int, wait: int, count: int, *, peer: bool) -> dict[str, list[float]]:
     """Seconds of each event, by sender."""
     receiver, targets = Receiver(), [Target() for _ in range(count)]
+    serving = Serving(targets)
     senders = ["opsbook", "prometheus"] if peer else ["opsbook"]
     found: dict[str, list[float]] = {sender: [] for sender in senders}
     folder = Path(tempfile.mkdtemp(prefix="opsbook-bench-detect-"))
@@ -170,10 +203,11 @@ def measure(scrape: int, wait: int, count: int, *, peer: bool) -> dict[str, list
         targets=[target.address for target in targets], webhook=receiver.url("prometheus"),
     )  # fmt: skip
     failed: list[BaseException] = []
+    waits = moments(count, scrape)
 
     def lane(number: int) -> None:
         try:
-            seen = event(targets[number], receiver, senders, scrape, random.Random(f"{scrape}/{number}"))
+            seen = event(targets[number], receiver, senders, waits[number])
             for sender, seconds in seen.items():
                 found[sender].append(seconds)
         except BaseException as error:
@@ -191,8 +225,7 @@ def measure(scrape: int, wait: int, count: int, *, peer: bool) -> dict[str, list
                 one.join()
     finally:
         pair.stop()
-        for target in targets:
-            target.close()
+        serving.close()
         receiver.close()
         shutil.rmtree(folder, ignore_errors=True)
     if failed:

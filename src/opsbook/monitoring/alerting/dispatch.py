@@ -178,9 +178,8 @@ class Dispatch:
         while True:
             with self._news:
                 while not self._stopping and (wait := self._wait()) > 0:
-                    self._news.wait(wait)
-                    if wait >= _LOOK_SECONDS:
-                        break
+                    if not self._news.wait(wait) and wait >= _LOOK_SECONDS:
+                        break  # nothing happened for so long: look all the same
                 if self._stopping:
                     return
                 try:

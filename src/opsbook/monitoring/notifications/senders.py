@@ -57,9 +57,10 @@ class Senders:
     def prepare(self, channel: Channel) -> None:
         """Import and read what the channel needs, so that the first alert does not wait for it."""
         if channel.kind in ("webhook", "pagerduty"):
-            from opsbook.world.channels.posting import trust
+            from opsbook.world.channels import pagerduty, webhook  # noqa: F401
+            from opsbook.world.channels.posting import prepare
 
-            trust()
+            prepare()
         elif channel.kind == "url":
             import apprise
 

@@ -26,6 +26,15 @@ def trust() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
+def prepare() -> None:
+    """Do what the first request would wait for: certificates, and what httpx imports only when it is used."""
+    import httpx
+
+    answer = httpx.MockTransport(lambda request: httpx.Response(200))
+    with httpx.HTTPTransport(verify=trust()), httpx.Client(verify=trust(), transport=answer) as client:
+        client.post("http://localhost/", content=b"")
+
+
 class Posting:
     """A connection that is kept, and what its answers mean."""
 
