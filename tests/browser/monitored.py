@@ -305,7 +305,8 @@ class _Shop:
         own = {"environment": environment, "service": service}
         for number in range(3 if environment == "production" else 1):
             instance = f"{service}-{environment}-20{number}"
-            only = {"job": "process", "instance": instance, **own, "release": "2.0"}
+            version = "2.1" if number == 2 and new else "2.0"
+            only = {"job": "process", "instance": instance, **own, "release": version, "version": version}
             cpu = rate / 90 * STEP * self.random.uniform(0.8, 1.2) / 3
             yield {"__name__": "process_cpu_seconds_total", **only}, self._add((instance, "cpu"), cpu)
             yield (

@@ -167,7 +167,8 @@ def _largest(found: Sequence[tuple[Query, Labels, Floats]], most: int) -> list[t
 
 def _name(query: Query, labels: Labels) -> str:
     if query.legend:
-        return _LABEL.sub(lambda match: labels.get(match[1], ""), query.legend) or query.legend
+        text = _LABEL.sub(lambda match: labels.get(match[1], ""), query.legend).strip()
+        return text or series_name(labels)
     return series_name(labels)
 
 

@@ -6,6 +6,8 @@ that is looked at and nothing between two points of a chart is left out.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from opsbook.monitoring.dashboards.model import Dashboard, Panel, Query, Row
 
 REQUESTS = "envoy_cluster_upstream_rq_xx"
@@ -30,7 +32,7 @@ def service_dashboard(environment: str, service: str, description: str = "") -> 
         environment=environment,
         rows=(
             Row("Requests", (_rate(only), _errors(only), _duration(only))),
-            Row("By release", (_rate(only, "release"), _errors(only, "release"), _p95(only, "release"))),
+            Row("By release", tuple(_by_version(one, only) for one in _by_release(only))),
             Row("Saturation", _process_panels(only, "instance")),
         ),
     )
@@ -219,6 +221,23 @@ def _errors(only: str, by: str = "") -> Panel:
         description=_ERRORS,
         queries=(Query(expression, _legend(by, "errors")),),
     )
+
+
+def _by_release(only: str) -> tuple[Panel, ...]:
+    return _rate(only, "release"), _errors(only, "release"), _p95(only, "release")
+
+
+def _by_version(panel: Panel, only: str) -> Panel:
+    """Its lines called by their versions, which the proxy does not know, but the processes do."""
+    versions = f'max by (release, version) (process_start_time_seconds{{job="process",{only}}} * 0 + 1)'
+    queries = tuple(
+        Query(
+            f"({one.expression}) * on (release) group_left (version) {versions} or on (release) ({one.expression})",
+            "{{version}}",
+        )
+        for one in panel.queries
+    )
+    return replace(panel, queries=queries)
 
 
 def _duration(only: str) -> Panel:

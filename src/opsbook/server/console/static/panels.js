@@ -108,7 +108,11 @@
     const ratio = devicePixelRatio || 1;
     const x = (at) => Math.min(Math.max(u.valToPos(at, "x", true), bbox.left), bbox.left + bbox.width);
     ctx.save();
+    const lines = marks.filter((mark) => mark.until === null);
     for (const mark of marks) {
+      // Where one thing follows the other within some pixels, what came of it matters.
+      const soon = (other) => other.at > mark.at && (x(other.at) - x(mark.at)) < 16 * ratio;
+      if (mark.until === null && mark.state === "running" && lines.some(soon)) continue;
       if (mark.until !== null) {
         const left = x(mark.at);
         ctx.globalAlpha = 0.13;
