@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from opsbook.world.telemetry.history.catalogue import Catalogue
 from opsbook.world.telemetry.history.database import Database, plain
 from opsbook.world.telemetry.history.downsampling import Baseline, downsample
 from opsbook.world.telemetry.history.reading import FIVE_MINUTES, HOUR
-from opsbook.world.telemetry.history.segments import Segment
+from opsbook.world.telemetry.history.segments import UNFINISHED, Segment, remove
 from opsbook.world.telemetry.history.shelf import Shelf
 
 SPAN = 2 * HOUR  # of a sorted file of samples
 _MOST_SMALL = 500  # files, whatever their span
-_ROWS = 1_000_000  # worked on at a time
+_ROWS = 1_000_000  # worked on at a time,
+_COARSE_ROWS = 250_000  # and so many of what comes of them
 _BASELINE = 15 * 60_000  # milliseconds that a sample is a baseline for what comes after it
 _APART = 24 * HOUR  # between samples of different files
 _MERGED = (12, 30)  # files of a level of the coarse ones that become one: about a day, a month
@@ -141,7 +144,7 @@ class Compaction:
         )
         series, before = plain(counted["series"]), np.cumsum(plain(counted["n"]))
         baseline = self._baseline(segment)
-        parts = []
+        parts, files = list[dict[str, npt.NDArray[np.generic]]](), list[Path]()
         low = 0
         while low < series.size:
             done = before[low - 1] if low else 0
@@ -154,8 +157,18 @@ class Compaction:
             columns = (plain(found[name]) for name in ("series", "ts", "value"))
             parts.append(downsample(*columns, every=FIVE_MINUTES, baseline=baseline))
             low = high
-        rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        self._database.write("SELECT * FROM rows", made.path, final=True, rows=rows)
+            if sum(part["series"].size for part in parts) >= _COARSE_ROWS or low == series.size:
+                files.append(made.path.with_name(f"{made.path.name}-{len(files)}{UNFINISHED}"))
+                rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+                self._database.write("SELECT * FROM rows", files[-1], final=False, rows=rows)
+                parts.clear()
+        try:
+            self._database.write(
+                "SELECT * FROM read_parquet(?)",  # in the order of the files, which is that of their series
+                made.path, [[str(path) for path in files]], final=True,
+            )  # fmt: skip
+        finally:
+            remove(files)
 
     def _by_hours(self, segment: Segment, made: Segment) -> None:
         self._database.write(

@@ -30,7 +30,7 @@ class Database:
         memory: bytes.
     """
 
-    def __init__(self, spill: Path, *, memory: int = 256 * 1024 * 1024) -> None:
+    def __init__(self, spill: Path, *, memory: int = 160 * 1024 * 1024) -> None:
         import duckdb
 
         self._error = duckdb.Error

@@ -18,6 +18,7 @@ from opsbook.promql.series import Labels, Matcher, Selection
 from opsbook.world.telemetry.history.catalogue import Catalogue
 from opsbook.world.telemetry.history.compaction import Compaction, Retention
 from opsbook.world.telemetry.history.database import Database
+from opsbook.world.telemetry.history.memory import give_back
 from opsbook.world.telemetry.history.reading import Aggregates, Reading
 from opsbook.world.telemetry.history.restoring import restore
 from opsbook.world.telemetry.history.segments import remove
@@ -97,7 +98,7 @@ class History:
         *,
         retention: Retention = Retention(),  # noqa: B008 - frozen
         warn: Callable[[str], None] = lambda _: None,
-        memory: int = 256 * 1024 * 1024,
+        memory: int = 160 * 1024 * 1024,
         flush: float = FLUSH,
         free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
     ) -> None:
@@ -129,6 +130,7 @@ class History:
             except OpsbookError as error:
                 self._problem(error)
         self._hot.begins(since)
+        give_back()
         self._thread = threading.Thread(target=self._run, name="opsbook-history", daemon=True)
         self._thread.start()
 
@@ -175,10 +177,10 @@ class History:
             rooms.compaction.expire(self._now())
             try:
                 self._check_disk()
-                while (
-                    self._mended(lambda: rooms.compaction.step(self._now())) and not self._stopping.is_set()
+                while not self._stopping.is_set() and self._mended(
+                    lambda: rooms.compaction.step(self._now())
                 ):
-                    pass
+                    give_back()
                 rooms.raw.leave(rooms.catalogue.tidy())
                 if self._now() - self._pruned > _PRUNE * 1000:
                     self._pruned = self._now()
