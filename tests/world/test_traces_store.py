@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,25 @@ def test_old_traces_are_let_go(store: TraceStore, clock: Clock) -> None:
     clock.at += 2 * DAY
     assert 1 == store.sweep()
     assert [f"{2:032x}"] == [found.trace_id for found in store.search(TraceQuery())]
+
+
+def test_old_traces_are_let_go_also_while_nobody_sends(
+    store: TraceStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a loop of its own, which ends when it is told."""
+    monkeypatch.setattr(module, "KEEP_SECONDS", 0.01)
+    store.write([span(1)])
+    clock.at += 8 * DAY
+    stopping = threading.Event()
+    thread = threading.Thread(target=store.keep, args=(stopping,))
+    thread.start()
+    deadline = time.monotonic() + 20
+    while names(store):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+    stopping.set()
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 def test_the_file_stays_within_its_bounds(tmp_path: Path, clock: Clock) -> None:

@@ -22,6 +22,7 @@ MAX_BYTES = 1024**3
 MAX_AGE = 7 * 24 * 3600.0
 MOST_SPANS = 10_000  # of one trace
 SWEEP_SECONDS = 30.0
+KEEP_SECONDS = 300.0
 _AT_ONCE = 500  # traces that are let go in one transaction
 _COLUMNS = (
     "trace_id, span_id, parent_id, service, environment, instance, name, kind, start_ns, duration_ns, status, message, "
@@ -58,6 +59,7 @@ class TraceStore:
         self._max_bytes = max_bytes
         self._max_age = max_age
         self._mask = mask
+        self._log = log
         self._guard = threading.Lock()
         self._swept = clock.monotonic()
         try:
@@ -158,6 +160,18 @@ class TraceStore:
                 return self._sweep()
             except sqlite3.Error as error:
                 raise self._failed("old traces cannot be let go", error) from error
+
+    def keep(self, stopping: threading.Event) -> None:
+        """Let go of old traces until the end, also while nobody sends any."""
+        said = ""
+        while not stopping.wait(KEEP_SECONDS):
+            try:
+                self.sweep()
+                said = ""
+            except Failed as error:
+                if str(error) != said:
+                    said = str(error)
+                    self._log(f"traces: {said}")
 
     def close(self) -> None:
         with self._guard:
