@@ -39,6 +39,7 @@ COMMANDS = {
     "freeze": "opsbook.deployment.cli.freeze:freeze",
     "alerts": "opsbook.monitoring.rules.cli:alerts",
     "silence": "opsbook.monitoring.alerting.cli:silence",
+    "slo": "opsbook.monitoring.slos.cli:slo",
     "probes": "opsbook.monitoring.probes.cli:probes",
     "targets": "opsbook.monitoring.targets.cli:targets",
     "channels": "opsbook.monitoring.notifications.cli:channels",
