@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from opsbook.book import Book, TextFiles, load
+from opsbook.deployment.budgets import Unlimited
 from opsbook.deployment.gatekeeper import Gatekeeper
 from opsbook.deployment.looks import Gate
 from opsbook.deployment.model import (
@@ -91,6 +92,7 @@ class House:
             root=self.root,
             secrets=SimpleNamespace(mask=lambda text: text.replace("hunter2", "***")),
             runtime=SimpleNamespace(instances=lambda *_: ()),
+            budget=lambda *_: Unlimited(),
             telemetry=SimpleNamespace(named=lambda *_, **__: None),
         )
         self.site = site

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from opsbook.deployment.budgets import HELD_FOR
 from opsbook.deployment.draining import drained, retire, taking_out
 from opsbook.deployment.judging import held
 from opsbook.deployment.looks import (
@@ -39,9 +40,9 @@ def switch(deployment: Deployment, placement: Placement, seen: Seen) -> Action:
             if is_watched(deployment, deployment.step):
                 message = f"watching for {hold(deployment, deployment.step):g} s"
                 return Enter(Phase.ANALYSING, message, deployment.step)
-            return _next_step(deployment)
+            return _next_step(deployment, seen)
         case Phase.ANALYSING:
-            return held(deployment, seen, hold(deployment, deployment.step)) or _next_step(deployment)
+            return held(deployment, seen, hold(deployment, deployment.step)) or _next_step(deployment, seen)
     raise AssertionError(deployment.phase)
 
 
@@ -73,7 +74,7 @@ def _register(deployment: Deployment, placement: Placement, seen: Seen) -> Actio
         )
     if waiting := not_routed((*deployment.instances, *deployment.baseline), seen):
         return Wait(waiting)
-    return Enter(Phase.SHIFTING, shift_message(deployment, 0))
+    return _over_budget(deployment, seen, 0) or Enter(Phase.SHIFTING, shift_message(deployment, 0))
 
 
 def _trial(deployment: Deployment) -> Trial | None:
@@ -85,11 +86,24 @@ def _trial(deployment: Deployment) -> Trial | None:
     )
 
 
-def _next_step(deployment: Deployment) -> Action:
+def _next_step(deployment: Deployment, seen: Seen) -> Action:
     step = deployment.step + 1
     if step < step_count(deployment):
+        if held_back := _over_budget(deployment, seen, step):
+            return held_back
         return Enter(Phase.SHIFTING, shift_message(deployment, step), step)
     return Enter(Phase.PROMOTING, f"{deployment.version} takes all requests")
+
+
+def _over_budget(deployment: Deployment, seen: Seen, step: int) -> Action | None:
+    """A canary gets no more requests than its service's error budget allows: it stays where it is until that is there
+    again or somebody aborts, for a day at most."""
+    if seen.ceiling is None or step_count(deployment) == 1:
+        return None
+    waiting = seen.ceiling.holds(step_weights(deployment, step).get(deployment.release, 0))
+    if waiting and seen.elapsed >= HELD_FOR:
+        return Enter(Phase.ABORTING, f"it waited a day for {waiting}")
+    return Wait(waiting) if waiting else None
 
 
 def roll(deployment: Deployment, placement: Placement, seen: Seen) -> Action:

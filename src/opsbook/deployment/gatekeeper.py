@@ -9,6 +9,7 @@ import opsbook.deployment.gate_events as _kinds  # noqa: F401 - registers the ki
 from opsbook.book import Book, Environment
 from opsbook.deployment.approvals import Approvals
 from opsbook.deployment.background import Background
+from opsbook.deployment.budgets import Budget, Ceiling, excepted
 from opsbook.deployment.checklists import Checklists
 from opsbook.deployment.checks import Checks, StatusOf
 from opsbook.deployment.commands import Commands, RunCommand
@@ -92,6 +93,22 @@ class Gatekeeper:
         self._background.start(f"hooks after {name}", lambda: self.hooks.run(name, "after"))
         return Gate("hooks", "waiting", f"the end of {' '.join(wanted[len(done)].command)}")
 
+    def ceiling(self, deployment: Deployment) -> Ceiling | None:
+        """How many of the requests a canary may have, by its service's error budgets; None: all."""
+        if deployment.kind != "deploy":
+            return None
+        budget = self._budget(deployment)
+        if budget.max_weight >= 100:
+            return None
+        roles = self._roles(self._site.book(), deployment) if budget.roles else frozenset[str]()
+        incident = deployment.incident
+        if excepted(budget, roles, incident_open=bool(incident) and self._incident_open(incident)):
+            return None
+        return Ceiling(budget.max_weight, budget.reason)
+
+    def _budget(self, deployment: Deployment) -> Budget:
+        return self._site.budget(deployment.environment, deployment.service)
+
     def protected(self, environment: str) -> bool:
         """Whether a change there needs somebody's approval."""
         return _protection(self._site.book(), environment) is not None
@@ -132,12 +149,14 @@ class Gatekeeper:
         known = book.environments.get(environment)
         incident = deployment.incident
         freezes = self.freezes.active(environment, service)
+        budget = self._budget(deployment)
+        by_role = any(one.roles for one in freezes) or (not budget.allowed and bool(budget.roles))
         facts = Facts(
             now=site.clock.now(),
             since=deployment.phase_at,
             deployment=deployment,
             plan=plan_hash(deployment, release, entry),
-            requester_roles=self._roles(book, deployment) if any(one.roles for one in freezes) else (),
+            requester_roles=self._roles(book, deployment) if by_role else (),
             incident_open=bool(incident) and self._incident_open(incident),
             freezes=freezes,
             protection=_protection(book, environment),
@@ -149,6 +168,7 @@ class Gatekeeper:
             else f"the handbook does not know the environment {environment} any more",
             hooks=tuple(hook.command for hook in self.hooks.wanted(deployment, "before")),
             hooks_run=self.hooks.record(deployment.id).before,
+            budget=budget,
         )
         return facts, plan_parts(deployment, release, entry)
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from opsbook.deployment.budgets import Budget, excepted
 from opsbook.deployment.looks import Gate
 from opsbook.deployment.model import Deployment, Document, Entry, Release
 
@@ -135,13 +136,14 @@ class Facts:
     promotion: str | None = None
     hooks: Sequence[tuple[str, ...]] = ()
     hooks_run: Sequence[HookResult] = ()
+    budget: Budget | None = None  # None: nobody counts
 
 
 def gates(facts: Facts) -> tuple[Gate, ...]:
     """The gates of a deployment in the order in which they are shown; none where nothing is asked for."""
     if facts.deployment.kind != "deploy":
         return (Gate("all", "open", f"a {facts.deployment.kind} passes all gates"),)
-    found = [*_freezes(facts), *_promotion(facts), *_approvals(facts)]
+    found = [*_freezes(facts), *_budget(facts), *_promotion(facts), *_approvals(facts)]
     signed, checked = _signatures(facts), _checks(facts)
     others_open = all(gate.status == "open" for gate in (*found, *signed))
     if checked and checked[0].status == "open" and others_open and _stale(facts):
@@ -236,6 +238,22 @@ def _excepted(facts: Facts, freeze: ActiveFreeze) -> bool:
     by_role = any(role in freeze.roles for role in facts.requester_roles)
     by_incident = freeze.incidents and bool(facts.deployment.incident) and facts.incident_open
     return by_role or by_incident
+
+
+def _budget(facts: Facts) -> list[Gate]:
+    """A spent error budget whose policy lets nothing new begin."""
+    budget = facts.budget
+    if budget is None or budget.allowed:
+        return []
+    open_incident = bool(facts.deployment.incident) and facts.incident_open
+    if excepted(budget, facts.requester_roles, incident_open=open_incident):
+        return [Gate("budget", "open", f"{budget.reason}; an exception is made for this")]
+    if facts.deployment.when_busy == "refuse":
+        return [
+            Gate("budget", "refused", f"{budget.reason}; ask again when it is there, see opsbook slo, "
+                 "or wait for it with --when-busy queue")
+        ]  # fmt: skip
+    return [Gate("budget", "waiting", budget.reason)]
 
 
 def _promotion(facts: Facts) -> list[Gate]:

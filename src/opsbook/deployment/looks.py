@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from opsbook.deployment.budgets import Ceiling
 from opsbook.deployment.model import Deployment, Outcome, Phase, Placement
 
 
@@ -56,6 +57,7 @@ class Seen:
     verdict: Verdict | None = None  # None: nothing to judge
     gates: tuple[Gate, ...] = ()
     alarm: str = ""  # the alert that condemns the new version
+    ceiling: Ceiling | None = None  # what a canary may have of the requests; None: all of them
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from opsbook.book import Book
 from opsbook.deployment.alarms import FiringAlert
+from opsbook.deployment.budgets import Budget, Unlimited
 from opsbook.deployment.records import Records
 from opsbook.journal import Durable, Journal
 from opsbook.world.hosts.faults import Boundary, no_fault
@@ -52,6 +53,7 @@ class Site:
     new_token: Callable[[], str]  # that nobody can guess
     write_version: WriteVersion  # (environment, service, version, actor): into the handbook
     alerts: Callable[[str, str], Sequence[FiringAlert]] = lambda environment, service: ()
+    budget: Callable[[str, str], Budget] = lambda environment, service: Unlimited()
     boundary: Boundary = no_fault  # told each place of a deployment where a crash matters; tests die there
 
     @property

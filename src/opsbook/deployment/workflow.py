@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from opsbook.deployment.alarms import condemning
+from opsbook.deployment.budgets import Ceiling
 from opsbook.deployment.evidence import Evidence
 from opsbook.deployment.looking import Lookout
 from opsbook.deployment.looks import (
@@ -54,6 +55,9 @@ class Gatekeeper(Protocol):
 
     def after(self, deployment: Deployment) -> Gate:
         """Before the end."""
+
+    def ceiling(self, deployment: Deployment) -> Ceiling | None:
+        """How many of the requests a canary may have now; None: all."""
 
     def check(self, name: str, stage: str) -> None:
         """Let the machine check its items of the stage ``during`` or ``post``; returns at once."""
@@ -120,7 +124,11 @@ class Workflow:
             verdict = self.evidence.look(deployment, placement)
             firing = self._site.alerts(deployment.environment, deployment.service)
             seen = replace(
-                seen, verdict=verdict, gates=self._gates(deployment), alarm=condemning(deployment, firing)
+                seen,
+                verdict=verdict,
+                gates=self._gates(deployment),
+                alarm=condemning(deployment, firing),
+                ceiling=self._gatekeeper.ceiling(deployment),
             )
             action = decide(deployment, placement, seen)
             self.waiting[name] = action.waiting_for if isinstance(action, Wait) else ""
