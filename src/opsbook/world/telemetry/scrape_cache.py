@@ -87,7 +87,8 @@ class ScrapeCache:
             and tuple(compress(texts, layout.skipped)) == layout.last_words
         ):
             try:
-                values = np.array(list(map(float, compress(texts, layout.chosen))))
+                floats = map(float, compress(texts, layout.chosen))
+                values = np.fromiter(floats, np.float64, layout.slots.size)
             except ValueError:
                 pass  # a value that is none: line by line, to say where
             else:
