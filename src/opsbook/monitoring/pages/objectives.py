@@ -10,10 +10,11 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 
+from opsbook.book.quantities import duration
 from opsbook.errors import NotAllowed, NotFound
 from opsbook.monitoring.pages.figures import Table, figure, length
 from opsbook.monitoring.pages.source import Json, Shell, Source
-from opsbook.monitoring.pages.states import Condition
+from opsbook.monitoring.pages.states import Condition, Look
 from opsbook.security.api import signed_in
 from opsbook.security.model import Identity
 from opsbook.security.plan import may_somewhere, visible
@@ -39,13 +40,13 @@ def router(source: Source, shell: Shell, route_class: type[APIRoute]) -> APIRout
             topics=("slos",),
         )
 
-    # The names of objectives may hold slashes: the points stand before them.
+    # The ids of objectives hold slashes: the points stand before them.
     @routes.get("/-/points/{name:path}")
     def points(request: Request, name: str) -> dict[str, Any]:
         """What was left of the budget, for the chart."""
         one = _find(source, signed_in(request), name)
         assert source.objectives is not None
-        return source.objectives.burn_down(str(one["name"]))
+        return source.objectives.burn_down(str(one["id"]))
 
     @routes.get("/{name:path}")
     def objective(request: Request, name: str) -> Response:
@@ -63,31 +64,30 @@ def _seen(source: Source, identity: Identity) -> list[Json]:
 
 
 def _find(source: Source, identity: Identity, name: str) -> Json:
-    found = next((one for one in _seen(source, identity) if one["name"] == name), None)
+    found = next((one for one in _seen(source, identity) if one["id"] == name), None)
     if found is None:
         raise NotFound(f"there is no objective {name}", hint="opsbook slo", where=name)
     return found
 
 
 def condition_of(one: Mapping[str, Any]) -> Condition:
-    """How it stands: by what is left, and by whether it burns so fast that somebody is told."""
-    left = one["remaining"]
-    if left is None:
-        return Condition("unknown", "no data")
-    if left <= 0:
-        return Condition("critical", "spent")
-    if any(rate["firing"] for rate in one["burn_rates"]):
-        return Condition("critical", "burns fast")
-    if left < LITTLE:
-        return Condition("warning", "little left")
-    return Condition("ok", "kept") if one["exhausts_at"] is None else Condition("warning", "burns")
+    """How it stands: by what is left, and by whether that lasts."""
+    match one["state"]:
+        case "spent":
+            return Condition("critical", "spent")
+        case "unknown":
+            return Condition("unknown", "no data")
+        case "burning":
+            return Condition("warning", "burns")
+    little = one["remaining"] is not None and one["remaining"] < LITTLE
+    return Condition("warning", "little left") if little else Condition("ok", "kept")
 
 
 def row_of(one: Mapping[str, Any]) -> dict[str, Any]:
     """An objective as a line."""
-    left = one["remaining"]
+    left, rate = one["remaining"], one["burn_rate"]
     place = "/".join(part for part in (one["environment"], one["service"]) if part)
-    name = str(one["name"])
+    name = str(one["id"])
     return {
         "id": name.replace("/", "-"),
         "name": name,
@@ -97,15 +97,23 @@ def row_of(one: Mapping[str, Any]) -> dict[str, Any]:
         "place": place,
         "what": one["description"],
         "condition": condition_of(one),
-        "is": share(one["ratio"], _digits(one["target"])),
+        "is": share(one["is"], _digits(one["target"])),
         "target": share(one["target"]),
-        "over": left is not None and left <= 0,
+        "over": one["state"] == "spent",
         "left": "–" if left is None else f"{left * 100:.0f} %" if abs(left) >= 0.1 else f"{left * 100:.1f} %",
         "width": 0 if left is None else round(max(0.0, min(left, 1.0)) * 100, 1),
-        "burns": "–" if one["burn_rate"] is None else f"{one['burn_rate']:.2g}×",
-        "spent_at": one["exhausts_at"],
-        "window": length(float(one["window"])),
+        "burns": "–" if rate is None else f"{figure(round(rate, 2))}×",
+        "spent_at": one["exhausted_at"],
+        "window": _window(str(one["window"])),
     }
+
+
+def _window(text: str) -> str:
+    """``30d`` rather than the weeks in it; a calendar's as it is."""
+    try:
+        return length(duration(text))
+    except ValueError:
+        return text
 
 
 def share(ratio: float | None, digits: int | None = None) -> str:
@@ -124,57 +132,74 @@ def _digits(target: float) -> int:
 
 
 def _page(source: Source, identity: Identity, name: str) -> dict[str, Any]:
-    one = _find(source, identity, name)
-    row = row_of(one)
-    placed = one["service"] in source.book().placed.get(one["environment"], {})
+    _find(source, identity, name)
     assert source.objectives is not None
+    one = source.objectives.show(name)
+    row = row_of(one)
+    placed = one["service"] in source.book().placed.get(one["environment"] or "", {})
     row |= {
-        "sentence": _sentence(one, row),
+        "sentence": one["problem"] or _sentence(one, row),
         "service_href": f"/environments/{row['place']}" if placed else "",
         "dashboard_href": f"/dashboards/services/{row['place']}" if placed else "",
-        "rates": [
-            {
-                "over": f"{length(rate['long'])} and {length(rate['short'])}",
-                "rate": f"{figure(rate['long_rate'])}× · {figure(rate['short_rate'])}×",
-                "limit": f"{rate['limit']:g}×",
-                "condition": Condition("critical" if rate["severity"] == "critical" else "warning", "fires")
-                if rate["firing"]
-                else Condition("ok", "below"),
-            }
-            for rate in one["burn_rates"]
-        ],
-        "facts": _facts(one, row),
+        "rates": [_rate(rate) for rate in one["rates"]],
+        "facts": _facts(one),
         "queries": [(label, text) for label, text in one["queries"].items() if text],
     }
-    return {"title": one["title"], "row": row, "table": _table(source.objectives.burn_down(name))}
+    return {"title": one["title"], "row": row, "table": _table(one["burn_down"])}
 
 
-def _facts(one: Mapping[str, Any], row: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _rate(rate: Mapping[str, Any]) -> dict[str, Any]:
+    look: Look = "critical" if rate["severity"] == "critical" else "warning"
+    rates = (
+        "–" if one is None else f"{figure(round(one, 2))}×" for one in (rate["rate"], rate["short_rate"])
+    )
+    return {
+        "over": f"{length(rate['long'])} and {length(rate['short'])}",
+        "rate": " · ".join(rates),
+        "limit": f"{rate['limit']:g}×",
+        "condition": Condition(look, "burns") if rate["burning"] else Condition("ok", "below"),
+    }
+
+
+def _facts(one: Mapping[str, Any]) -> list[tuple[str, str]]:
     found = [
-        ("Indicator", str(one["indicator"])),
-        ("Over", str(row["window"])),
-        (
-            "Budget",
-            f"{share(1 - one['target'])} of {figure(one['total'])}"
-            if one["total"]
-            else share(1 - one["target"]),
-        ),
-        ("Went wrong", figure(one["bad"]) if one["bad"] is not None else "–"),
-        ("Written in", str(one["source"] or "nowhere: every service has it")),
+        ("Indicator", str(one["kind"])),
+        ("Counted", "events" if one["method"] == "Occurrences" else "stretches of time"),
+        ("Over", _window(str(one["window"]))),
+        ("Went wrong", f"{number(one['bad'])} of {number(one['total'])}" if one["total"] else "–"),
+        ("May go wrong", number(one["allowed"]) if one["total"] else "–"),
+        ("Known", f"{one['known'] * 100:.0f} % of the time"),
+        ("Gates", _gates(one)),
+        ("Written in", "nowhere: every service has it" if one["default"] else "monitoring/slos.yaml"),
     ]
     return [(name, text) for name, text in found if text]
 
 
+def _gates(one: Mapping[str, Any]) -> str:
+    """What a spent budget does to deployments."""
+    if not one["gates"]:
+        return ""
+    return (
+        "no deployment while it is spent"
+        if one["blocks"]
+        else f"no canary past {one['max_weight']} % while it is spent"
+    )
+
+
+def number(value: float) -> str:
+    """Events: whole where there are many."""
+    return f"{value:,.0f}" if value >= 100 or float(value).is_integer() else f"{value:.3g}"
+
+
 def _sentence(one: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    if one["remaining"] is None:
+    if one["state"] == "unknown" or one["is"] is None:
         return "There is nothing to judge it by yet."
-    said = f"{row['is']} of the last {row['window']}, where {row['target']} is asked for: "
-    if one["remaining"] <= 0:
-        return said + "the budget is spent."
+    over = "this " + str(row["window"]) if str(row["window"]).isalpha() else f"the last {row['window']}"
+    said = f"{row['is']} of {over}, where {row['target']} is asked for: "
+    if row["over"]:
+        return f"{said}the budget is spent."
     going = (
-        "and at this rate it lasts."
-        if one["exhausts_at"] is None
-        else "and at this rate it is spent before its time."
+        "and it lasts." if one["exhausted_at"] is None else "and if this goes on it is spent before its time."
     )
     return f"{said}{row['left']} of the budget is left, {going}"
 

@@ -70,21 +70,16 @@ class Probes(Protocol):
 
 
 class Objectives(Protocol):
-    """Objectives and their budgets."""
+    """Objectives and their budgets; `opsbook.monitoring.slos.room.Slos` knows."""
 
     def listed(self, visible: frozenset[str] | None = None) -> list[Json]:
-        """Each of them, those with the least left first.
+        """Each of them with its budget, those with the least left first."""
 
-        ``name``; ``title``; ``description``; ``service`` and ``environment`` (may be empty); ``indicator``;
-        ``target`` and ``ratio`` (0..1; None: no data); ``window`` (seconds); ``total`` and ``bad`` (events in it);
-        ``remaining`` (share of the budget, below 0 when it is overspent); ``burn_rate`` (1: spent just at the end);
-        ``exhausts_at`` (epoch seconds; None: not in sight); ``burn_rates`` (each ``long``, ``short`` in seconds,
-        ``long_rate``, ``short_rate``, ``limit``, ``severity``, ``firing``); ``queries`` (label to PromQL);
-        ``source`` (the file; empty: it is everybody's).
-        """
+    def show(self, name: str) -> Json:
+        """One of them, with its burn rates and its burn-down."""
 
     def burn_down(self, name: str) -> Json:
-        """``start``, ``end``, ``now`` (epoch seconds); ``points`` and ``projected``: pairs of time and share left."""
+        """What was left of its budget, and what will be."""
 
 
 class Top(Protocol):

@@ -17,13 +17,16 @@
   function draw() {
     plot?.destroy();
     plot = null;
-    const points = found.points.filter(([, left]) => left !== null);
-    if (!points.length) { say("nothing to draw yet"); return; }
+    const points = found.points; // where nothing is known there is a gap
+    const known = points.filter(([, left]) => left !== null);
+    if (!known.length) { say("nothing to draw yet"); return; }
     say("");
-    const { start, end } = found;
+    const { since: start, until } = found;
+    // What is to come is shown as far as it can be compared with what was.
+    const end = Math.max(until, Math.min(found.projected.at(-1)?.[0] || 0, until + (until - start) / 2));
     const joined = uPlot.join([
       [points.map(([at]) => at), points.map(([, left]) => left)],
-      [[start, end], [1, 0]],
+      [found.ideal.map(([at]) => at), found.ideal.map(([, left]) => left)],
       [found.projected.map(([at]) => at), found.projected.map(([, left]) => left)],
     ]);
     const day = end - start > 3 * 86400;
@@ -32,8 +35,8 @@
       return day ? `${moment.getDate()} ${moment.toLocaleString("en", { month: "short" })}` : moment.toTimeString().slice(0, 5);
     };
     const axis = { stroke: colour("muted"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false }, font: `12px ${getComputedStyle(document.body).fontFamily}` };
-    const line = (name, more) => ({ stroke: colour(name), width: 2, spanGaps: true, points: { show: false }, ...more });
-    const lowest = Math.min(0, ...points.map(([, left]) => left));
+    const line = (name, more) => ({ stroke: colour(name), width: 2, spanGaps: false, points: { show: false }, ...more });
+    const lowest = Math.min(0, ...known.map(([, left]) => left));
     plot = new uPlot({
       width: target.clientWidth, height: target.clientHeight, legend: { show: false }, cursor: { drag: { x: false, y: false }, y: false },
       scales: { x: { time: true, range: () => [start, end] }, y: { range: () => [Math.max(-2, lowest * 1.1), 1.05] } },
