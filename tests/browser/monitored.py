@@ -23,6 +23,7 @@ from opsbook.monitoring.dashboards.top import Top
 from opsbook.monitoring.pages.source import Source
 from opsbook.monitoring.probes.room import Probes
 from opsbook.monitoring.room import Monitoring
+from opsbook.monitoring.slos.room import Slos
 from opsbook.promql import Engine
 from opsbook.promql.series import Labels
 from opsbook.server.access import Access
@@ -102,6 +103,9 @@ class Monitored(Stand):
         (ops / "runbooks" / "checkout.md").write_text("# Checkout fails\n\n1. Roll back.\n")
         (ops / "monitoring" / "alerts.yaml").write_text(ALERTS)
         (ops / "monitoring" / "dashboards" / "orders.yaml").write_text(ORDERS)
+        (ops / "monitoring" / "slos.yaml").write_text(
+            "defaults: {availability: 99%, timeWindow: [{duration: 6h, isRolling: true}]}\n"
+        )
         (ops / "monitoring" / "probes.yaml").write_text(
             "probes:\n"
             f"  - {{name: payments, environment: production, service: checkout, interval: 1s, timeout: 1s, failures: 2,"
@@ -122,6 +126,9 @@ class Monitored(Stand):
             mask=lambda text: text,
             moment=self.moment,
         )
+        self.slos = Slos(
+            self.engine, self.storage, self.journal, book=self.handbook.current, moment=self.moment
+        )
         self.monitoring = Monitoring(
             self.engine,
             self.storage,
@@ -130,7 +137,7 @@ class Monitored(Stand):
             moment=self.moment,
             receiver=self.alerting,
             told=self.alerting.told,
-            generators=(self.probes.groups,),
+            generators=(self.probes.groups, self.slos.groups),
         )
         self.dashboards = Dashboards(
             self.engine, self.storage, self.journal, book=self.handbook.current, now=self.moment
@@ -147,7 +154,7 @@ class Monitored(Stand):
             book=self.handbook.current,
             now=self.clock.now,
             probes=self.probes,
-            objectives=_Objectives(self.engine),
+            objectives=self.slos,
         )
         self.console = Console(
             Parts(
@@ -188,6 +195,8 @@ class Monitored(Stand):
         self.alerting.start()
         self.monitoring.rules.evaluate(now * 1000 + 500)
         self.probes.start()
+        self.slos.start()
+        self.slos.look()
         deadline = time.monotonic() + 20
         while any(row["up"] is None for row in self.probes.listed()) and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -200,58 +209,6 @@ class Monitored(Stand):
         self.payments.shutdown()
         self.payments.server_close()
         super().end()
-
-
-class _Objectives:
-    """Availability of every service in production over six hours, counted from what is stored."""
-
-    TARGET, WINDOW = 0.99, 6 * 3600.0
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-
-    def listed(self, visible: frozenset[str] | None = None) -> list[dict[str, Any]]:
-        if visible is not None and "production" not in visible:
-            return []
-        found = [self._told(service) for service in SERVICES]
-        return sorted(found, key=lambda one: one["remaining"])
-
-    def burn_down(self, name: str) -> dict[str, Any]:
-        service, now = name.split("/")[1], time.time()
-        start = now - self.WINDOW
-        whole = self._count(service, "", now, self.WINDOW)
-        points = []
-        for number in range(1, 73):
-            at = start + number * self.WINDOW / 72
-            bad = self._count(service, ',response_code_class="5"', at, at - start)
-            points.append([at, 1 - bad / (whole * (1 - self.TARGET))])
-        return {"start": start, "end": now + 7200, "now": now, "points": points,
-                "projected": [points[-1], [now + 7200, points[-1][1] - 0.6]]}  # fmt: skip
-
-    def _told(self, service: str) -> dict[str, Any]:
-        now = time.time()
-        total = self._count(service, "", now, self.WINDOW)
-        bad = self._count(service, ',response_code_class="5"', now, self.WINDOW)
-        recent = self._count(service, ',response_code_class="5"', now, 300) / self._count(
-            service, "", now, 300
-        )
-        rate = recent / (1 - self.TARGET)
-        remaining = 1 - bad / total / (1 - self.TARGET)
-        burning = {"long": 3600, "short": 300, "long_rate": rate / 2, "short_rate": rate, "limit": 6.0}
-        return {
-            "name": f"production/{service}/availability", "title": f"{service} answers", "service": service,
-            "environment": "production", "description": "Answers with a status below 500", "indicator": "availability",
-            "target": self.TARGET, "ratio": 1 - bad / total, "window": self.WINDOW, "total": total, "bad": bad,
-            "remaining": remaining, "burn_rate": rate, "exhausts_at": now + 5400 if rate > 1 else None,
-            "burn_rates": [{**burning, "severity": "critical", "firing": rate / 2 > 6}],
-            "queries": {"bad": "increase(...)"}, "source": "",
-        }  # fmt: skip
-
-    def _count(self, service: str, only: str, at: float, seconds: float) -> float:
-        labels = f'environment="production",service="{service}"{only}'
-        query = f"sum(increase(envoy_cluster_upstream_rq_xx{{{labels}}}[{max(60, int(seconds))}s]))"
-        values = self.engine.instant(query, int(at * 1000)).value.values  # type: ignore[union-attr]
-        return float(values[0]) if len(values) else 0.0
 
 
 class _Secrets:

@@ -277,7 +277,7 @@ def test_a_budget_is_drawn_down(stand: Monitored, opened: Opened, picture: Calla
     """The list says which is worst; the page draws what was left, and says how long it lasts."""
     del stand
     page = opened("ana", "/slos")
-    assert "checkout answers" in page.inner_text("tbody tr >> nth=0")
+    assert "checkout-availability" in page.inner_text("tbody tr >> nth=0")
     page.click("tbody tr >> nth=0 >> a")
     page.wait_for_selector("#burndown canvas", timeout=PATIENCE)
     assert "where 99 % is asked for" in page.inner_text(".verdict")
@@ -309,7 +309,7 @@ def test_nothing_reaches_over_the_edge(
         "dashboards": "/dashboards", "dashboard": CHECKOUT, "host": "/dashboards/hosts/local",
         "explore": f"/explore?expr={expression}", "silence": "/silences/new?matchers=service%3Dcheckout",
         "probes": "/probes", "probe": "/probes/payments", "objectives": "/slos",
-        "objective": "/slos/production/checkout/availability",
+        "objective": "/slos/production/checkout-availability",
     }  # fmt: skip
     for name, path in paths.items():
         context.goto(stand.address + path)
