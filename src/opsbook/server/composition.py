@@ -35,6 +35,9 @@ from opsbook.monitoring.prometheus_api import router as prometheus_routes
 from opsbook.monitoring.querying.api import router as query_routes
 from opsbook.monitoring.room import Monitoring
 from opsbook.monitoring.rules.api import router as rules_routes
+from opsbook.monitoring.slos.api import router as slo_routes
+from opsbook.monitoring.slos.room import Slos
+from opsbook.monitoring.traces.api import router as trace_routes
 from opsbook.security.api import router as security_routes
 from opsbook.security.room import Security
 from opsbook.server.book_api import router as book_routes
@@ -54,6 +57,7 @@ from opsbook.world.telemetry.engine import EmbeddedTelemetry
 from opsbook.world.telemetry.history.compaction import Retention
 from opsbook.world.telemetry.logs import FileLogs
 from opsbook.world.telemetry.store import HotStore
+from opsbook.world.traces.store import TraceStore
 from opsbook.world.traffic.envoy import EnvoyTraffic
 from opsbook.world.traffic.synthetic import SyntheticLoad
 
@@ -72,6 +76,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
     """
     at_failure = contextlib.ExitStack()
     with at_failure:
+        log = logging.getLogger("opsbook").warning
         clock = SystemClock()
         boundary = fault_at(os.environ.get(CRASH_VARIABLE, ""))
         secrets = AgeSecrets(book / "security" / "secrets", state)
@@ -91,6 +96,27 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
         telemetry = _telemetry(handbook.current().monitoring, clock, traffic, journal, state)
         at_failure.callback(telemetry.close)
         telemetry.start()
+        backend = Backend(
+            handbook.current,
+            book,
+            telemetry.storage,
+            secret=secrets.get,
+            clock=clock,
+            moment=telemetry.moment,
+            log=log,
+        )
+        at_failure.callback(backend.close)
+        slos = Slos(
+            backend.queries,
+            backend.series,
+            journal,
+            book=handbook.current,
+            moment=telemetry.moment,
+            log=log,
+        )
+        slos.start()
+        traces = TraceStore(state / "traces.sqlite", clock, mask=secrets.mask, log=log)
+        at_failure.callback(traces.close)
         synthetic = SyntheticLoad(clock)
         at_failure.callback(synthetic.close)
         fires = Fires()
@@ -110,9 +136,9 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             free_port=port_is_free,
             write_version=handbook.write_version,
             alerts=fires.of,
+            budget=slos.decide,
             boundary=boundary,
         )
-        log = logging.getLogger("opsbook").warning
         deployments = Deployments(site, stopping, log, book_errors=handbook.errors)
         deployments.start()
         alerting = Alerting(
@@ -135,16 +161,6 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             log=log,
         )
         at_failure.callback(probes.close)
-        backend = Backend(
-            handbook.current,
-            book,
-            telemetry.storage,
-            secret=secrets.get,
-            clock=clock,
-            moment=telemetry.moment,
-            log=log,
-        )
-        at_failure.callback(backend.close)
         monitoring = Monitoring(
             backend.queries,
             backend.series,
@@ -156,6 +172,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             generators=(
                 probes.groups,
                 backend.targets.groups,
+                slos.groups,
             ),
             log=log,
         )
@@ -175,6 +192,8 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             threading.Thread(target=monitoring.keep, args=(stopping,), name="monitoring", daemon=True),
             threading.Thread(target=probes.keep, args=(stopping,), name="probes", daemon=True),
             threading.Thread(target=backend.keep, args=(alerting, stopping), name="backend", daemon=True),
+            threading.Thread(target=slos.keep, args=(stopping,), name="slos", daemon=True),
+            threading.Thread(target=traces.keep, args=(stopping,), name="traces", daemon=True),
         ]
         for loop in loops:
             loop.start()
@@ -232,6 +251,8 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             ),
             federation_routes(telemetry.storage, clock),
             probe_routes(probes),
+            slo_routes(slos),
+            trace_routes(traces, clock.now),
             alerting_routes(alerting, handbook.current, journal, clock),
             alertmanager_routes(alerting, handbook.current, clock),
             book_routes(handbook),
@@ -251,6 +272,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             backend.close,
             alerting.close,
             telemetry.close,
+            traces.close,
             traffic.close,
             journal.close,
         ),
