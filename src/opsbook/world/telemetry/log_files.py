@@ -176,11 +176,19 @@ class LogHistory:
     Args:
         log: ``INSTANCE.log``.
         end: offset in `log` behind which nothing is read; None: all of it.
+        lines: gives the lines of a file before an offset; others than all of them when only some are wanted.
     """
 
-    def __init__(self, log: Path, *, end: int | None = None) -> None:
+    def __init__(
+        self,
+        log: Path,
+        *,
+        end: int | None = None,
+        lines: Callable[[Callable[[int, int], bytes], int], Iterator[RawLine]] = lines_backwards,
+    ) -> None:
         self._log = log
         self._end = end
+        self._lines = lines
 
     def newest_first(self, since: float | None) -> Iterator[tuple[float, RawLine]]:
         """Lines with their times (epoch seconds), until one is older than `since`."""
@@ -192,7 +200,7 @@ class LogHistory:
             end = current.size if self._end is None else min(self._end, current.size)
             latest = os.fstat(current.descriptor).st_mtime
             times = Checkpoints(_index(self._log, 0), latest)
-            for line in lines_backwards(current.read, end):
+            for line in self._lines(current.read, end):
                 latest = times.at(line.end)
                 if since is not None and latest < since:
                     return
@@ -216,7 +224,7 @@ class LogHistory:
                 if identity_of(descriptor) != wanted or identity_of(path) != wanted:
                     continue  # moved while we opened it and its index: it has the next number
                 read = partial(_pread, descriptor)
-                yield from ((times.at(line.end), line) for line in lines_backwards(read, status.st_size))
+                yield from ((times.at(line.end), line) for line in self._lines(read, status.st_size))
                 return
             finally:
                 os.close(descriptor)
