@@ -232,6 +232,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
                     book=handbook.current,
                     now=clock.now,
                     probes=probes,
+                    objectives=slos,
                 ),
             )
         )
