@@ -128,14 +128,14 @@ class Counter:
         self, indicator: Indicator, start: float, end: float, step: float, count: int
     ) -> tuple[Floats, Floats]:
         good, total = np.zeros(count), np.zeros(count)
-        # The last moment of a stretch is the first of the next one.
-        answer = self._range(indicator.total, _ms(start), _ms(end) - 1, _ms(LOOK))
+        answer = self._range(indicator.total, _ms(start), _ms(end), _ms(LOOK))
         for row in range(len(answer.series)):
             times, values = answer.points(row)
             numbers = ((times - _ms(start)) // _ms(step)).astype(np.int64)
+            within = numbers < count  # the last moment of a stretch is the first of the next one
             kept = _OPERATORS[indicator.op](values, indicator.limit)
-            np.add.at(total, numbers, 1.0)
-            np.add.at(good, numbers, kept.astype(np.float64))
+            np.add.at(total, numbers[within], 1.0)
+            np.add.at(good, numbers[within], kept[within].astype(np.float64))
         total[total == 0] = np.nan
         return good, total
 
@@ -195,7 +195,7 @@ def _growth(samples: Samples, selector: str, start: float, end: float, step: flo
     """How much the counters grew in each stretch; NaN in one without a sample."""
     sums = np.full(count, np.nan)
     pieces: dict[LabelKey, list[tuple[Integers, Floats, bool]]] = {}
-    for selection in samples.select(_matchers(selector), _ms(start - LOOKBACK), _ms(end) - 1):
+    for selection in samples.select(_matchers(selector), _ms(start - LOOKBACK), _ms(end)):
         for row, labels in enumerate(selection.series):
             times, values = selection.points(row)
             if len(times):
