@@ -12,40 +12,21 @@ from typing import Any
 
 import opsbook
 import opsbook.server.kinds as _kinds  # noqa: F401 - registers the server's kinds of events
-from opsbook.book.settings import MonitoringSettings
 from opsbook.deployment.api import router as deployment_routes
 from opsbook.deployment.gate_api import router as gate_routes
 from opsbook.deployment.pages.source import Source
 from opsbook.deployment.room import Deployments
 from opsbook.deployment.site import Site
 from opsbook.journal import Durable, Journal
-from opsbook.monitoring.alerting.alertmanager_api import router as alertmanager_routes
-from opsbook.monitoring.alerting.api import router as alerting_routes
-from opsbook.monitoring.alerting.room import Alerting
-from opsbook.monitoring.api import router as monitoring_routes
-from opsbook.monitoring.backend import Backend
-from opsbook.monitoring.dashboards.api import router as dashboard_routes
-from opsbook.monitoring.dashboards.room import Dashboards
-from opsbook.monitoring.dashboards.top import Top
-from opsbook.monitoring.federation import router as federation_routes
-from opsbook.monitoring.pages.source import Source as Watched
-from opsbook.monitoring.probes.api import router as probe_routes
-from opsbook.monitoring.probes.room import Probes
-from opsbook.monitoring.prometheus_api import router as prometheus_routes
-from opsbook.monitoring.querying.api import router as query_routes
-from opsbook.monitoring.room import Monitoring
-from opsbook.monitoring.rules.api import router as rules_routes
-from opsbook.monitoring.slos.api import router as slo_routes
-from opsbook.monitoring.slos.room import Slos
-from opsbook.monitoring.traces.api import router as trace_routes
 from opsbook.security.api import router as security_routes
 from opsbook.security.room import Security
 from opsbook.server.book_api import router as book_routes
 from opsbook.server.console.console import Console, Parts
 from opsbook.server.fires import Fires
 from opsbook.server.handbook import Handbook
-from opsbook.server.observing import Observing, limits_by_release
+from opsbook.server.observing import Observing
 from opsbook.server.rooms import Rooms
+from opsbook.server.watching import Ground, Watching
 from opsbook.world.hosts.clock import SystemClock
 from opsbook.world.hosts.faults import CRASH_VARIABLE, fault_at
 from opsbook.world.hosts.ports import port_is_free
@@ -53,11 +34,6 @@ from opsbook.world.hosts.tokens import new_secret, new_token
 from opsbook.world.releases.folder import FolderReleases
 from opsbook.world.runtimes.process import ProcessRuntime
 from opsbook.world.secrets.age import AgeSecrets
-from opsbook.world.telemetry.engine import EmbeddedTelemetry
-from opsbook.world.telemetry.history.compaction import Retention
-from opsbook.world.telemetry.logs import FileLogs
-from opsbook.world.telemetry.store import HotStore
-from opsbook.world.traces.store import TraceStore
 from opsbook.world.traffic.envoy import EnvoyTraffic
 from opsbook.world.traffic.synthetic import SyntheticLoad
 
@@ -93,30 +69,22 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
         at_failure.callback(runtime.close)
         traffic = EnvoyTraffic(state / "proxy", clock)
         at_failure.callback(traffic.close)
-        telemetry = _telemetry(handbook.current().monitoring, clock, traffic, journal, state)
-        at_failure.callback(telemetry.close)
-        telemetry.start()
-        backend = Backend(
-            handbook.current,
-            book,
-            telemetry.storage,
-            secret=secrets.get,
-            clock=clock,
-            moment=telemetry.moment,
-            log=log,
+        watching = Watching(
+            Ground(
+                handbook=handbook,
+                journal=journal,
+                secrets=secrets,
+                clock=clock,
+                traffic=traffic,
+                book=book,
+                state=state,
+                stopping=stopping,
+                log=log,
+                boundary=boundary,
+                at_failure=at_failure,
+            ),
+            deploying=lambda: {(one.environment, one.service) for one in site.records.unfinished()},
         )
-        at_failure.callback(backend.close)
-        slos = Slos(
-            backend.queries,
-            backend.series,
-            journal,
-            book=handbook.current,
-            moment=telemetry.moment,
-            log=log,
-        )
-        slos.start()
-        traces = TraceStore(state / "traces.sqlite", clock, mask=secrets.mask, log=log)
-        at_failure.callback(traces.close)
         synthetic = SyntheticLoad(clock)
         at_failure.callback(synthetic.close)
         fires = Fires()
@@ -128,7 +96,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             traffic=traffic,
             releases=FolderReleases(state / "releases", clock),
             secrets=secrets,
-            telemetry=telemetry,
+            telemetry=watching.telemetry,
             synthetic=synthetic,
             new_token=new_token,
             clock=clock,
@@ -136,77 +104,30 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             free_port=port_is_free,
             write_version=handbook.write_version,
             alerts=fires.of,
-            budget=slos.decide,
+            budget=watching.slos.decide,
             boundary=boundary,
         )
         deployments = Deployments(site, stopping, log, book_errors=handbook.errors)
         deployments.start()
-        alerting = Alerting(
-            handbook.current,
-            journal,
-            secrets,
-            clock,
-            deploying=lambda: {(found.environment, found.service) for found in site.records.unfinished()},
-            new_id=new_token,
-            log=log,
-            boundary=boundary,
-        )
-        probes = Probes(
-            handbook.current,
-            telemetry.storage,
-            journal,
-            secret=secrets.get,
-            mask=secrets.mask,
-            moment=telemetry.moment,
-            log=log,
-        )
-        at_failure.callback(probes.close)
-        monitoring = Monitoring(
-            backend.queries,
-            backend.series,
-            journal,
-            book=handbook.current,
-            moment=telemetry.moment,
-            receiver=alerting,
-            told=_told(alerting),
-            generators=(
-                probes.groups,
-                backend.targets.groups,
-                slos.groups,
-            ),
-            log=log,
-        )
-        at_failure.callback(alerting.close)
-        alerting.start()
-        at_failure.callback(monitoring.close)
-        telemetry.on_scraped(monitoring.rules.scraped)
-        monitoring.start()
-        fires.watch(monitoring.rules)
-        probes.start()
+        watching.start()
+        fires.watch(watching.monitoring.rules)
         observing = Observing(
-            site, telemetry, stopping, log, watching=deployments.watching, extra=backend.targets.targets
+            site,
+            watching.telemetry,
+            stopping,
+            log,
+            watching=deployments.watching,
+            extra=watching.backend.targets.targets,
         )
         loops = [
             threading.Thread(target=handbook.keep_reading, args=(stopping,), name="handbook", daemon=True),
             threading.Thread(target=observing.run, name="observing", daemon=True),
-            threading.Thread(target=monitoring.keep, args=(stopping,), name="monitoring", daemon=True),
-            threading.Thread(target=probes.keep, args=(stopping,), name="probes", daemon=True),
-            threading.Thread(target=backend.keep, args=(alerting, stopping), name="backend", daemon=True),
-            threading.Thread(target=slos.keep, args=(stopping,), name="slos", daemon=True),
-            threading.Thread(target=traces.keep, args=(stopping,), name="traces", daemon=True),
+            *watching.loops(),
         ]
         for loop in loops:
             loop.start()
         journal.append("server.started", "opsbook", {"version": opsbook.__version__}, actor="opsbook")
         security = Security(handbook.current, journal, clock.now, new_secret)
-        dashboards = Dashboards(
-            monitoring.queries,
-            backend.catalogue,
-            journal,
-            book=handbook.current,
-            now=telemetry.moment,
-        )
-        top = Top(monitoring.queries, monitoring.view, book=handbook.current, now=telemetry.moment)
         console = Console(
             Parts(
                 source=Source(
@@ -221,41 +142,17 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
                 handbook=handbook,
                 security=security,
                 stopping=stopping,
-                watched=Watched(
-                    dashboards=dashboards,
-                    top=top,
-                    queries=monitoring.queries,
-                    catalogue=backend.catalogue,
-                    rules=monitoring.view,
-                    alerting=alerting,
-                    journal=journal,
-                    book=handbook.current,
-                    now=clock.now,
-                    probes=probes,
-                    objectives=slos,
-                ),
+                watched=watching.pages(),
+                further=tuple(watching.further_pages()),
             )
         )
-        logs = FileLogs(state / "logs", clock, mask=secrets.mask)
         at_failure.pop_all()
     return Rooms(
         routers=(
             deployment_routes(deployments),
             gate_routes(deployments.gatekeeper, site.records, deployments.requests, deployments.view),
             security_routes(security),
-            monitoring_routes(logs, telemetry, clock, stopping=stopping.is_set),
-            rules_routes(monitoring.view),
-            query_routes(monitoring.queries, clock),
-            dashboard_routes(dashboards, top),
-            prometheus_routes(
-                monitoring.queries, backend.catalogue, clock, rules=monitoring.view, targets=telemetry
-            ),
-            federation_routes(telemetry.storage, clock),
-            probe_routes(probes),
-            slo_routes(slos),
-            trace_routes(traces, clock.now),
-            alerting_routes(alerting, handbook.current, journal, clock),
-            alertmanager_routes(alerting, handbook.current, clock),
+            *watching.routers(),
             book_routes(handbook),
         ),
         events=journal,
@@ -268,44 +165,11 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             synthetic.close,
             durable.close,
             runtime.close,
-            probes.close,
-            monitoring.close,
-            backend.close,
-            alerting.close,
-            telemetry.close,
-            traces.close,
+            watching.close,
             traffic.close,
             journal.close,
         ),
     )
-
-
-def _telemetry(
-    settings: MonitoringSettings, clock: SystemClock, traffic: EnvoyTraffic, journal: Journal, state: Path
-) -> EmbeddedTelemetry:
-    return EmbeddedTelemetry(
-        clock,
-        envoy_stats=traffic.stats_text,
-        limits=limits_by_release(journal),
-        store=HotStore(max_series=settings.max_series, max_bytes=settings.memory),
-        max_bytes=settings.max_answer,
-        history=state / "metrics",
-        retention=Retention(raw=settings.retention, coarse=settings.long_retention),
-        warn_history=logging.getLogger("opsbook").warning,
-    )
-
-
-def _told(alerting: Alerting) -> Callable[[str], dict[str, Any]]:
-    """Why an alert that fires is told to nobody, by its fingerprint."""
-
-    def told(fingerprint: str) -> dict[str, Any]:
-        found = alerting.suppressions().get(fingerprint, ())
-        return {
-            "silenced_by": [one.by for one in found if one.kind == "silence"],
-            "inhibited_by": [one.by for one in found if one.kind != "silence"],
-        }
-
-    return told
 
 
 def _status(deployments: Deployments, handbook: Handbook) -> Callable[[str | None], dict[str, Any]]:
