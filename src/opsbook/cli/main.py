@@ -45,7 +45,7 @@ COMMANDS = {
     "channels": "opsbook.monitoring.notifications.cli:channels",
     "dashboards": "opsbook.monitoring.dashboards.cli:dashboards",
     "top": "opsbook.monitoring.dashboards.top_cli:top",
-    "logs": "opsbook.monitoring.cli:logs",
+    "logs": "opsbook.monitoring.logs.cli:logs",
     "traces": "opsbook.monitoring.traces.cli:traces",
     "monitoring": "opsbook.monitoring.rules.cli:monitoring",
     "query": "opsbook.monitoring.query_cli:query",

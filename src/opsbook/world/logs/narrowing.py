@@ -107,7 +107,6 @@ def _hits(body: bytes, wanted: Any) -> list[tuple[int, int]]:
         stop = body.find(b"\n", max(hit.end() - 1, hit.start()))
         stop = size if stop < 0 else stop
         # A match may reach over several lines: each of them is looked at.
-        for one in _all(body[start:stop]):
-            found.append((start + one[0], start + one[1]))
+        found += [(start + first, start + last) for first, last in _all(body[start:stop])]
         begin = stop + 1
     return found

@@ -123,7 +123,8 @@ class SentLogs:
 
     def origins(self) -> set[tuple[str, str]]:
         """Environments and services of the newest 20,000 records."""
-        statement = "SELECT DISTINCT environment, service FROM (SELECT environment, service FROM records ORDER BY id DESC LIMIT 20000)"
+        newest = "SELECT environment, service FROM records ORDER BY id DESC LIMIT 20000"
+        statement = f"SELECT DISTINCT environment, service FROM ({newest})"  # noqa: S608
         try:
             with closing(_reader(self._path)) as connection:
                 return {(str(row[0]), str(row[1])) for row in connection.execute(statement)}
