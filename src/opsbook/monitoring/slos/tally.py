@@ -51,9 +51,9 @@ class Tally:
         self._now = now
 
     def between(self, start: float, end: float) -> Counts:
-        """The stretches that touch this time. Known is said in seconds."""
+        """The stretches that touch this time, both ends included. Known is said in seconds."""
         first = max(0, int(start // SLICE) - self._base)
-        last = int(-(-end // SLICE)) - self._base
+        last = int(end // SLICE) + 1 - self._base
         total = self._total[first : max(first, last)]
         known = ~np.isnan(total)
         seconds = float(np.count_nonzero(known)) * SLICE
