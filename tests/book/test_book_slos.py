@@ -97,19 +97,23 @@ def test_a_document_of_open_slo_is_taken_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("slos: [{name: x, service: web, indicator: availability, target: 100%}]", "below 100%"),
-        ("slos: [{name: x, service: web, indicator: availability, target: 99.9}]", 'write "99.9%"'),
-        ("slos: [{name: x, service: wob, indicator: availability, target: 99%}]", 'no service is called "wob"'),
-        ("slos: [{name: x, indicator: availability, target: 99%}]", "availability is a service's"),
-        ("slos: [{name: x, indicator: {probe: pey}, target: 99%}]", 'no probe is called "pey"'),
-        ("slos: [{name: x, indicator: {}, target: 99%}]", "expected exactly one of availability"),
-        ("slos: [{name: x, indicator: {ratioMetric: {good: a, bad: b, total: c}}, target: 99%}]", "one of good and bad"),
-        ("slos: [{name: x, indicator: {ratioMetric: {good: a, total: sum(c)}}, target: 99%}]", "$window"),
-        ("slos: [{name: x, indicator: {thresholdMetric: {query: 'sum(', threshold: 1}}, target: 99%}]", "thresholdMetric"),
-        ("slos: [{name: x, service: web, indicator: availability, target: 99%, environments: [prod]}]", '"prod"'),
-        ("{apiVersion: openslo/v2, kind: SLO}", "openslo/v1"),
+        ("service: web, indicator: availability, target: 100%", "below 100%"),
+        ("service: web, indicator: availability, target: 99.9", 'write "99.9%"'),
+        ("service: wob, indicator: availability, target: 99%", 'no service is called "wob"'),
+        ("indicator: availability, target: 99%", "availability is a service's"),
+        ("indicator: {probe: pey}, target: 99%", 'no probe is called "pey"'),
+        ("indicator: {}, target: 99%", "expected exactly one of availability"),
+        ("indicator: {ratioMetric: {good: a, bad: b, total: c}}, target: 99%", "one of good and bad"),
+        ("indicator: {ratioMetric: {good: a, total: sum(c)}}, target: 99%", "$window"),
+        ("indicator: {thresholdMetric: {query: 'sum(', threshold: 1}}, target: 99%", "thresholdMetric"),
+        ("service: web, indicator: availability, target: 99%, environments: [prod]", '"prod"'),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_said(text: str, said: str) -> None:
     """With what was expected, or what to write."""
-    assert said in problem(text)
+    assert said in problem(f"slos: [{{name: x, {text}}}]")
+
+
+def test_another_version_of_open_slo_is_refused() -> None:
+    """Rather than misread."""
+    assert "openslo/v1" in problem("{apiVersion: openslo/v2, kind: SLO}")

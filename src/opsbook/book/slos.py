@@ -56,7 +56,7 @@ def _target(value: Any) -> Any:
         expected(_TARGET)
     if isinstance(value, bool) or not 0 < found < 1:
         expected(_TARGET, f'write "{value}%"' if not isinstance(value, str) and 1 < found < 100 else "")
-    return found
+    return round(found, 12)
 
 
 def _window(value: Any) -> Any:
@@ -306,7 +306,7 @@ class SlosFile(Part):
     @model_validator(mode="before")
     @classmethod
     def _alone(cls, value: Any) -> Any:
-        return {"slos": [value]} if is_open_slo(value) else value
+        return {"slos": (value,)} if is_open_slo(value) else value
 
     @model_validator(mode="after")
     def _named_once(self) -> Self:
