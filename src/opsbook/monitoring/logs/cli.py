@@ -97,7 +97,7 @@ def _check(
         if grep is not None:
             compiled(grep)
     except Invalid as error:
-        raise Invalid(f"--grep: {error.message}", where=grep, hint="quote it: --grep 'a|b'") from None
+        raise Invalid(f"--grep: {error.message}", where=grep or "", hint="quote it: --grep 'a|b'") from None
     known_level(level or "")
     pairs_of(fields)
     moment(since or "", 0.0, "--since")
