@@ -26,11 +26,13 @@ from opsbook.monitoring.dashboards.api import router as dashboard_routes
 from opsbook.monitoring.dashboards.room import Dashboards
 from opsbook.monitoring.dashboards.top import Top
 from opsbook.monitoring.federation import router as federation_routes
+from opsbook.monitoring.logs.api import router as log_routes
 from opsbook.monitoring.pages.source import Source as Pages
 from opsbook.monitoring.probes.api import router as probe_routes
 from opsbook.monitoring.probes.room import Probes
 from opsbook.monitoring.prometheus_api import router as prometheus_routes
 from opsbook.monitoring.querying.api import router as query_routes
+from opsbook.monitoring.receiving.api import router as receiving_routes
 from opsbook.monitoring.room import Monitoring
 from opsbook.monitoring.rules.api import router as rules_routes
 from opsbook.monitoring.slos.api import router as slo_routes
@@ -39,13 +41,17 @@ from opsbook.monitoring.traces.api import router as trace_routes
 from opsbook.server.console.shell import Shell
 from opsbook.server.handbook import Handbook
 from opsbook.server.observing import limits_by_release
+from opsbook.server.suspects import failing, pending
 from opsbook.world.hosts.clock import SystemClock
 from opsbook.world.hosts.faults import Boundary
 from opsbook.world.hosts.tokens import new_token
+from opsbook.world.logs.search import LogSearch
+from opsbook.world.logs.sent import SentLogs
 from opsbook.world.secrets.age import AgeSecrets
 from opsbook.world.telemetry.engine import EmbeddedTelemetry
 from opsbook.world.telemetry.history.compaction import Retention
 from opsbook.world.telemetry.logs import FileLogs
+from opsbook.world.telemetry.receiving.receiver import Receiver
 from opsbook.world.telemetry.store import HotStore
 from opsbook.world.traces.store import TraceStore
 from opsbook.world.traffic.envoy import EnvoyTraffic
@@ -108,7 +114,10 @@ class Watching:
         self.slos.start()
         self.traces = TraceStore(ground.state / "traces.sqlite", clock, mask=secrets.mask, log=log)
         closing(self.traces.close)
-        self.logs = FileLogs(ground.state / "logs", clock, mask=secrets.mask)
+        self.files = FileLogs(ground.state / "logs", clock, mask=secrets.mask)
+        self.sent = SentLogs(ground.state / "sent-logs.sqlite", clock, mask=secrets.mask, log=log)
+        closing(self.sent.close)
+        self.logs = LogSearch(ground.state / "logs", self.sent, clock, mask=secrets.mask)
         self.alerting = Alerting(
             handbook.current,
             journal,
@@ -150,6 +159,10 @@ class Watching:
     def start(self) -> None:
         """Begin to look, to decide and to tell."""
         self.alerting.start()
+        self.alerting.watch(
+            pending(self.monitoring.rules), failing(self.probes, self._ground.handbook.current)
+        )
+        self.telemetry.on_scraped(self.alerting.scraped)
         self.telemetry.on_scraped(self.monitoring.rules.scraped)
         self.monitoring.start()
         self.probes.start()
@@ -175,13 +188,16 @@ class Watching:
         self.alerting.close()
         self.telemetry.close()
         self.traces.close()
+        self.sent.close()
 
     def routers(self) -> tuple[APIRouter, ...]:
         """The API."""
         book, clock, journal = self._ground.handbook.current, self._ground.clock, self._ground.journal
         queries, view, catalogue = self.monitoring.queries, self.monitoring.view, self.backend.catalogue
         return (
-            monitoring_routes(self.logs, self.telemetry, clock, stopping=self._ground.stopping.is_set),
+            monitoring_routes(self.files, self.telemetry, clock, stopping=self._ground.stopping.is_set),
+            log_routes(self.logs, clock, stopping=self._ground.stopping.is_set),
+            receiving_routes(Receiver(self.telemetry.storage, self.sent, self.traces, now=clock.now)),
             rules_routes(view),
             query_routes(queries, clock),
             dashboard_routes(self.dashboards, self.top),
