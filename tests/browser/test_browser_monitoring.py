@@ -292,6 +292,7 @@ def test_the_first_page_says_what_fires(stand: Monitored, opened: Opened) -> Non
     page = opened("ana", "/")
     assert "alerts fire" in page.inner_text(".headline h1")
     assert "are well" in page.inner_text(".headline p")
+    assert "checkout-availability" in page.inner_text("section:has(#risk-title)")
     page.goto(page.url + "environments/production/checkout")
     charted(page, 3)
     assert CHECKOUT == page.get_attribute("#figures-title a:has-text('dashboard')", "href")

@@ -70,6 +70,11 @@ def _find(source: Source, identity: Identity, name: str) -> Json:
     return found
 
 
+def at_risk(source: Source, identity: Identity) -> list[dict[str, Any]]:
+    """The objectives whose budget is spent, or will be if this goes on; the least budget first."""
+    return [row_of(one) for one in _seen(source, identity) if one["state"] in ("spent", "burning")]
+
+
 def condition_of(one: Mapping[str, Any]) -> Condition:
     """How it stands: by what is left, and by whether that lasts."""
     match one["state"]:
@@ -99,6 +104,7 @@ def row_of(one: Mapping[str, Any]) -> dict[str, Any]:
         "condition": condition_of(one),
         "is": share(one["is"], _digits(one["target"])),
         "target": share(one["target"]),
+        "known": one["is"] is not None,
         "over": one["state"] == "spent",
         "left": "–" if left is None else f"{left * 100:.0f} %" if abs(left) >= 0.1 else f"{left * 100:.1f} %",
         "width": 0 if left is None else round(max(0.0, min(left, 1.0)) * 100, 1),
@@ -157,7 +163,11 @@ def _rate(rate: Mapping[str, Any]) -> dict[str, Any]:
         "over": f"{length(rate['long'])} and {length(rate['short'])}",
         "rate": " · ".join(rates),
         "limit": f"{rate['limit']:g}×",
-        "condition": Condition(look, "burns") if rate["burning"] else Condition("ok", "below"),
+        "condition": Condition("unknown", "no data")
+        if rate["rate"] is None
+        else Condition(look, "burns")
+        if rate["burning"]
+        else Condition("ok", "below"),
     }
 
 

@@ -13,6 +13,7 @@ from opsbook.deployment.pages.services import service_rows, summary
 from opsbook.deployment.pages.source import Source
 from opsbook.journal import Event, Journal
 from opsbook.monitoring.pages.alerts import all_alerts, headline
+from opsbook.monitoring.pages.objectives import at_risk
 from opsbook.monitoring.pages.source import Source as Watched
 from opsbook.security.api import signed_in
 from opsbook.security.model import Identity
@@ -75,6 +76,7 @@ def _now(source: Source, journal: Journal, identity: Identity, watched: Watched 
         "title": "Now",
         "summary": found,
         "more": " · ".join(part for part in (rest, _more(views, freezes)) if part),
+        "at_risk": at_risk(watched, identity)[:FIRING] if watched is not None else [],
         "firing": firing[:FIRING],
         "also_firing": max(0, len(firing) - FIRING),
         "environments": environments,
