@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from opsbook.book.quantities import spelled_duration
 from opsbook.monitoring.slos.burning import expressions, spelled
 from opsbook.monitoring.slos.model import Budget, Objective
 from opsbook.monitoring.slos.plan import Counted, bounds, burn_window, pairs_of, projection, series
@@ -51,7 +50,7 @@ def listed_view(
 
 def window_said(objective: Objective) -> str:
     """``30d``, or ``month``."""
-    return objective.window.calendar or spelled_duration(objective.window.duration)
+    return objective.window.calendar or spelled(objective.window.duration)
 
 
 def _state(left: Budget | None, spent: bool) -> str:
