@@ -157,17 +157,19 @@ class Slos:
             NotFound: there is none, or several have that name.
         """
         one, now = self._one(name), self.moment()
-        return {
-            **listed_view(one.objective, one.budget, spent=one.spent, spent_at=one.spent_at),
-            "problem": self._problems.get(one.objective.id, ""),
-            "rates": rates_view(one.objective, one.tally, now),
-            "burn_down": burn_down_view(one.objective, one.tally, one.budget, now),
-        }
+        with self._lock:
+            return {
+                **listed_view(one.objective, one.budget, spent=one.spent, spent_at=one.spent_at),
+                "problem": self._problems.get(one.objective.id, ""),
+                "rates": rates_view(one.objective, one.tally, now),
+                "burn_down": burn_down_view(one.objective, one.tally, one.budget, now),
+            }
 
     def burn_down(self, name: str) -> dict[str, Any]:
         """What was left of its budget over its window, and what will be. Raises as `show`."""
-        one = self._one(name)
-        return burn_down_view(one.objective, one.tally, one.budget, self.moment())
+        one, now = self._one(name), self.moment()
+        with self._lock:
+            return burn_down_view(one.objective, one.tally, one.budget, now)
 
     def decide(self, environment: str, service: str) -> Decision:
         """What the budgets of a service say of a deployment of it. Without budgets that gate: it may."""
