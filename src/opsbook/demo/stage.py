@@ -11,6 +11,7 @@ from pathlib import Path
 from opsbook.errors import NotFound
 
 _ENTRY_PORT = "entry: {port: 8080}"  # as examples/shop/ops/environments/local.yaml has it
+_ENTRY_URL = "http://127.0.0.1:8080/"  # as monitoring/probes.yaml has it
 _CANARY = """
   canary:
     steps: [{weight: 10%, hold: 5s}]
@@ -36,6 +37,8 @@ class Stage:
         environment = self.folder / "ops" / "environments" / "local.yaml"
         text = environment.read_text()
         environment.write_text(text.replace(_ENTRY_PORT, f"entry: {{port: {self.entry_port}}}"))
+        probes = self.folder / "ops" / "monitoring" / "probes.yaml"
+        probes.write_text(probes.read_text().replace(_ENTRY_URL, f"{self.url}/"))
         strategies = self.folder / "ops" / "deployment" / "strategies.yaml"
         text = strategies.read_text().replace(_DRAIN_TIMEOUT, "rolling: {drain_timeout: 2s}")
         strategies.write_text(text.rstrip() + _CANARY)

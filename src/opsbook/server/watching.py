@@ -14,6 +14,7 @@ from pathlib import Path
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
+import opsbook.monitoring.logs.pages as log_pages
 import opsbook.monitoring.traces.pages as trace_pages
 from opsbook.book.settings import MonitoringSettings
 from opsbook.journal import Journal
@@ -229,7 +230,11 @@ class Watching:
     def further_pages(self) -> Sequence[Callable[[Shell, type[APIRoute]], APIRouter]]:
         """Pages of rooms of their own."""
         now = self._ground.clock.now
-        return (lambda shell, kind: trace_pages.router(self.traces, shell, kind, now=now),)
+        ending = self._ground.stopping.is_set
+        return (
+            lambda shell, kind: log_pages.router(self.logs, shell, kind, now=now, stopping=ending),
+            lambda shell, kind: trace_pages.router(self.traces, shell, kind, now=now),
+        )
 
 
 def _telemetry(settings: MonitoringSettings, ground: Ground) -> EmbeddedTelemetry:
