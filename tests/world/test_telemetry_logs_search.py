@@ -58,7 +58,13 @@ def texts(logs: LogSearch, query: LogQuery) -> list[str]:
         ('{"level":50,"msg":"no","user":{"id":7}}', "error", "no", {"user.id": "7"}, ""),
         (f'{{"severity":"WARN","message":"m","traceId":"{TRACE}"}}', "warning", "m", {}, TRACE),
         ('level=info msg="two words" took=3ms', "info", "two words", {"took": "3ms"}, ""),
-        ("2026-11-20 10:00:00,123 ERROR [db] lost", "error", "2026-11-20 10:00:00,123 ERROR [db] lost", {}, ""),
+        (
+            "2026-11-20 10:00:00,123 ERROR [db] lost",
+            "error",
+            "2026-11-20 10:00:00,123 ERROR [db] lost",
+            {},
+            "",
+        ),
         ("E0102 10:00:00.1 1 x.go:3] broken", "error", "E0102 10:00:00.1 1 x.go:3] broken", {}, ""),
         ("nothing to see", "", "nothing to see", {}, ""),
         ('{"broken', "", '{"broken', {}, ""),
@@ -96,13 +102,20 @@ def test_one_search_over_all(tmp_path: Path) -> None:
     assert ["refused ***", "ERROR lost ***"] == texts(logs, LogQuery(grep=r"\*\*\*"))
     assert [] == texts(logs, LogQuery(grep="hunter"))
     assert ["INFO fine"] == texts(logs, LogQuery(text="FINE"))
-    assert ["order", "INFO fine", "ERROR lost ***"] == texts(logs, LogQuery(services=frozenset({"web", "api"})))
+    assert ["order", "INFO fine", "ERROR lost ***"] == texts(
+        logs, LogQuery(services=frozenset({"web", "api"}))
+    )
     assert ["tried"] == texts(logs, LogQuery(visible=frozenset({"staging"})))
     assert [] == texts(logs, LogQuery(visible=frozenset()))
     assert ["tried", "refused ***"] == texts(logs, LogQuery(since=NOW + 1, until=NOW + 9))
     histogram = logs.histogram(LogQuery(), start=NOW - 5, end=NOW + 15, steps=2)
     assert {"error": 2, "info": 2, "debug": 1} == {level: sum(row) for level, row in histogram.counts.items()}
-    assert (("production", "api"), ("production", "pay"), ("production", "web"), ("staging", "pay")) == logs.origins()
+    assert (
+        ("production", "api"),
+        ("production", "pay"),
+        ("production", "web"),
+        ("staging", "pay"),
+    ) == logs.origins()
 
 
 def test_pages_leave_nothing_out(tmp_path: Path) -> None:
@@ -143,14 +156,20 @@ def test_time_is_bounded(tmp_path: Path) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.sampled_from([b"a", b"bb", b"needle", b"x needle y", b""]), max_size=30), st.integers(1, 40))
+@given(
+    st.lists(st.sampled_from([b"a", b"bb", b"needle", b"x needle y", b""]), max_size=30), st.integers(1, 40)
+)
 def test_narrowing_loses_nothing(lines: list[bytes], piece: int) -> None:
     """Whatever the pieces, exactly the lines with the pattern come, the last first, with their ends."""
     data = b"".join(line + b"\n" for line in lines)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(narrowing, "PIECE", piece)
         read = lambda offset, size: data[offset : offset + size]  # noqa: E731
-        came = [one for one in candidates(read, len(data), compiled(b"needle"), lambda _: False) if one.length >= 0]
+        came = [
+            one
+            for one in candidates(read, len(data), compiled(b"needle"), lambda _: False)
+            if one.length >= 0
+        ]
     ends = [sum(len(line) + 1 for line in lines[: place + 1]) for place in range(len(lines))]
     expected = [(line, end) for line, end in zip(lines, ends, strict=True) if b"needle" in line]
     assert expected[::-1] == [(one.head, one.end) for one in came]
