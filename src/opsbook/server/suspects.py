@@ -27,14 +27,14 @@ def pending(rules: Rules) -> Callable[[], Iterator[Mapping[str, str]]]:
 
 
 def failing(probes: Looks, book: Callable[[], Book]) -> Callable[[], Iterator[Mapping[str, str]]]:
-    """The labels of alerts of probes that failed their last look, though not often enough yet."""
+    """The labels of alerts of probes that failed their last look: not often enough yet, or rules have not seen it."""
 
     def found() -> Iterator[Mapping[str, str]]:
         severities = {probe.name: probe.severity for probe in book().probes}
         if not severities:
             return
         for row in probes.listed():
-            if row["failures"] and row["up"] is not False and row["name"] in severities:
+            if row["failures"] and row["name"] in severities:
                 labels = {
                     "alertname": "ProbeDown",
                     "probe": row["name"],
