@@ -85,7 +85,7 @@ def main() -> None:
                            stdout=subprocess.DEVNULL, check=False)  # fmt: skip # warms the cache
             flags = ["-rE"] if program == "grep" else ["-N"]
             peer, _ = timed(
-                lambda p=pattern: subprocess.run(
+                lambda p=pattern, flags=flags: subprocess.run(
                     [program, *flags, p, str(root / "logs")], stdout=subprocess.DEVNULL, check=False
                 )
             )

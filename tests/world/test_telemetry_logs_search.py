@@ -90,7 +90,8 @@ def test_one_search_over_all(tmp_path: Path) -> None:
     write(tmp_path, "api", f'{{"level":"info","msg":"order","id":7,"trace_id":"{TRACE}"}}', at=NOW + 10)
     send(
         tmp_path,
-        LogRecord(int(NOW * 1000) + 5000, "pay", "production", "pay-1", "", "error", "refused hunter2", {"id": "7"}, TRACE),
+        LogRecord(int(NOW * 1000) + 5000, "pay", "production", "pay-1", "", "error", "refused hunter2",
+                  {"id": "7"}, TRACE),
         LogRecord(int(NOW * 1000) + 6000, "pay", "staging", "pay-2", "", "debug", "tried", {"id": "8"}),
     )  # fmt: skip
     logs = searching(tmp_path)

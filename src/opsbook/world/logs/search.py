@@ -106,7 +106,9 @@ class LogSearch:
         """
         query = replace(query, cursor="")
         query.check()
-        return self._follow(query, stop, tail)
+        last = self._sent.last()  # now, not when the first is asked for: what comes from here on is told
+        ends = {log: last_newline(log) for log in self._logs(query)}
+        return self._follow(query, stop, tail, last, ends)
 
     def origins(self, visible: frozenset[str] | None = None) -> tuple[tuple[str, str], ...]:
         """Pairs of environment and service of which there are logs, sorted."""
@@ -180,9 +182,9 @@ class LogSearch:
 
     # --- looking on
 
-    def _follow(self, query: LogQuery, stop: Callable[[], bool], tail: int) -> Iterator[LogRecord | None]:
-        last = self._sent.last()
-        ends = {log: last_newline(log) for log in self._logs(query)}
+    def _follow(
+        self, query: LogQuery, stop: Callable[[], bool], tail: int, last: int, ends: dict[Path, int]
+    ) -> Iterator[LogRecord | None]:
         followers = {log: LogFollower(log, end, self._clock) for log, end in ends.items()}
         yield from self._tail(query, ends, tail)
         query = replace(query, since=None, until=None)
