@@ -13,13 +13,12 @@ from typing import Any
 
 import httpx
 import pytest
-from click.testing import CliRunner
 from fastapi import FastAPI
 from receiving_house import serving
 
 from opsbook.book.roles import Grant
 from opsbook.cli.session import CommandSession
-from opsbook.errors import NotAllowed
+from opsbook.errors import NotAllowed, OpsbookError
 from opsbook.journal import Journal
 from opsbook.monitoring.logs import api, pages
 from opsbook.monitoring.logs.cli import logs as command
@@ -134,13 +133,13 @@ def test_pages_of_lines(seen: Seen) -> None:
 
 def test_one_sees_the_lines_of_ones_environments(seen: Seen) -> None:
     """Neither list, histogram nor choices tell of others."""
-    seen.say("hidden", environment="production")
+    seen.say("unseen words", environment="production")
     seen.say("shown", environment="staging", service="api")
     grants = (Grant.model_validate({"role": "viewer", "environments": ("staging",)}),)
     seen.who[0] = Identity(name="ana", grants=grants, authenticated=True, via="session")
     assert ["shown"] == seen.texts()
     page = seen.page()
-    assert ("hidden" in page, ">web<" in page, "shown" in page) == (False, False, True)
+    assert ("unseen words" in page, ">web<" in page, "shown" in page) == (False, False, True)
     counts = seen.client.get("/api/monitoring/logs/histogram").json()["counts"]
     assert 1 == sum(map(sum, counts.values()))
     seen.who[0] = Identity(
@@ -163,7 +162,9 @@ def test_a_followed_stream_ends_with_the_right_to_look(seen: Seen, path: str) ->
         assert [] == [line for line in lines if "came" in line]
 
 
-def test_the_command_line(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_line(
+    seen: Seen, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Oldest first, with level and fields; JSON a line; what is mistyped is said before anything is asked."""
     seen.say("slow", ago=9, level="warning", fields={"took": "3 s"}, instance="web-1")
     seen.say("lost", ago=3, level="error", service="api", trace_id=TRACE)
@@ -177,8 +178,11 @@ def test_the_command_line(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def run(*words: str) -> tuple[int, str]:
         session = CommandSession(book="", server="", token="")
-        done = CliRunner().invoke(command, words, obj=session)
-        return done.exit_code, done.output
+        try:
+            command.main(args=list(words), obj=session, standalone_mode=False)
+        except OpsbookError as error:
+            return error.exit_code, ""
+        return 0, capsys.readouterr().out
 
     code, said = run()
     assert 0 == code
