@@ -20,7 +20,7 @@ from opsbook.monitoring.alerting.model import (
     Silence,
     Suppression,
 )  # fmt: skip
-from opsbook.monitoring.alerting.routing import Destination
+from opsbook.monitoring.alerting.routing import Destination, OnCall
 from opsbook.monitoring.alerting.scene import Manner
 from opsbook.monitoring.alerting.silences import Wanted, added, expired, preview
 from opsbook.monitoring.notifications.delivery import ChannelState, Delivery
@@ -56,6 +56,7 @@ class Alerting:
         journal: where all is kept.
         secrets: for channels.
         deploying: environments and services that are being deployed now.
+        on_call: who is on call by a schedule now; None: there is no such schedule.
         new_id: an identifier nobody can guess, as hexadecimal digits.
         url: of the console, for links; may be empty.
         log: takes what went wrong in the background, a line each.
@@ -70,6 +71,7 @@ class Alerting:
         clock: Clock,
         *,
         deploying: Callable[[], Collection[Place]] = frozenset,
+        on_call: OnCall = lambda _: None,
         new_id: Callable[[], str],
         url: str = "",
         log: Callable[[str], None],
@@ -84,7 +86,14 @@ class Alerting:
             book, ledger, Senders(secrets), secrets.mask, clock, url=url, log=log, boundary=boundary
         )
         self._dispatch = Dispatch(
-            book, ledger, self.delivery, clock, deploying=deploying, log=log, boundary=boundary
+            book,
+            ledger,
+            self.delivery,
+            clock,
+            deploying=deploying,
+            on_call=on_call,
+            log=log,
+            boundary=boundary,
         )
 
     def start(self) -> None:
