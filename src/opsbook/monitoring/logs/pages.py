@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any, Protocol
 from urllib.parse import urlencode
 
@@ -170,7 +171,7 @@ def _event(record: LogRecord) -> str:
 
 def _row(record: LogRecord, form: Form) -> dict[str, Any]:
     return {
-        "at": record.at_ms / 1000,
+        "at": datetime.fromtimestamp(record.at_ms / 1000, UTC).isoformat(" ", "milliseconds")[5:23],  # UTC
         "record": record,
         "origin": record.instance or record.service or "–",
         "fields": [

@@ -63,7 +63,7 @@ def read_line(line: str, at: float, *, environment: str, service: str, instance:
     fields, rest = _structured(line)
     level = next((found for name in _LEVEL if name in fields and (found := level_of(fields[name]))), "")
     stamp: float | None = next(
-        (found for name in _TIME if name in fields and (found := moment(fields[name]))), None
+        (read for name in _TIME if name in fields and (read := moment(fields[name]))), None
     )
     text = next((fields[name] for name in _MESSAGE if fields.get(name)), rest)
     trace, span = _context(fields, line)

@@ -30,7 +30,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const made = element("li", `log-line log-is-${record.level || "none"}`);
     const details = element("details");
     const summary = element("summary");
-    const time = element("time", "", new Date(record.at * 1000).toLocaleTimeString([], { hour12: false }));
+    const time = element("span", "log-time", new Date(record.at * 1000).toISOString().slice(5, 23).replace("T", " "));
     summary.append(time, " ", element("span", "log-level", record.level || "–"), " ",
       element("span", "log-origin", record.instance || record.service || "–"), " ",
       element("span", "log-text", record.text));
