@@ -197,6 +197,21 @@ def test_following(tmp_path: Path) -> None:
     assert [] == [record for record in coming if record]
 
 
+def test_what_comes_at_the_beginning_is_told_once(tmp_path: Path) -> None:
+    """A record that comes between the question and the first look is not in the tail and again behind it."""
+    send(tmp_path, LogRecord(int(time.time() * 1000), "pay", "production", text="before"))
+    looks = 0
+
+    def stop() -> bool:
+        nonlocal looks
+        looks += 1
+        return looks > 3
+
+    coming = searching(tmp_path).follow(LogQuery(), stop=stop, tail=10)
+    send(tmp_path, LogRecord(int(time.time() * 1000), "pay", "production", text="between"))
+    assert ["before", "between"] == [record.text for record in coming if record]
+
+
 def test_sent_records_are_let_go(tmp_path: Path) -> None:
     """The oldest go by age, and by size."""
     store = SentLogs(tmp_path / "s.sqlite", SystemClock(), max_age=3600.0, max_bytes=2_000_000)

@@ -119,17 +119,21 @@ class LogSearch:
     # --- looking back
 
     def _steps(
-        self, query: LogQuery, newest: int | None, ends: dict[Path, int] | None = None
+        self,
+        query: LogQuery,
+        newest: int | None,
+        ends: dict[Path, int] | None = None,
+        last: int | None = None,
     ) -> Iterator[_Step]:
         with ExitStack() as stack:
-            streams: list[Generator[_Step]] = [self._sent_steps(query, newest)]
+            streams: list[Generator[_Step]] = [self._sent_steps(query, newest, last)]
             streams += [self._file_steps(log, query, (ends or {}).get(log)) for log in self._logs(query)]
             for stream in streams:
                 stack.enter_context(closing(stream))
             yield from heapq.merge(*streams, key=lambda step: step.at_ms, reverse=True)
 
-    def _sent_steps(self, query: LogQuery, newest: int | None) -> Generator[_Step]:
-        with closing(self._sent.newest_first(query, newest)) as records:  # type: ignore[type-var]
+    def _sent_steps(self, query: LogQuery, newest: int | None, last: int | None) -> Generator[_Step]:
+        with closing(self._sent.newest_first(query, newest, last)) as records:  # type: ignore[type-var]
             for record in records:
                 yield _Step(record.at_ms, record if query.fits(record, haystack(record)) else None)
 
@@ -186,7 +190,7 @@ class LogSearch:
         self, query: LogQuery, stop: Callable[[], bool], tail: int, last: int, ends: dict[Path, int]
     ) -> Iterator[LogRecord | None]:
         followers = {log: LogFollower(log, end, self._clock) for log, end in ends.items()}
-        yield from self._tail(query, ends, tail)
+        yield from self._tail(query, ends, last, tail)
         query = replace(query, since=None, until=None)
         while not stop():
             logs = self._logs(query)
@@ -213,10 +217,10 @@ class LogSearch:
                 yield None
                 self._clock.sleep(_POLL)
 
-    def _tail(self, query: LogQuery, ends: dict[Path, int], tail: int) -> list[LogRecord]:
+    def _tail(self, query: LogQuery, ends: dict[Path, int], last: int, tail: int) -> list[LogRecord]:
         found: list[LogRecord] = []
         started = self._clock.monotonic()
-        with closing(self._steps(query, None, ends)) as steps:  # type: ignore[type-var]
+        with closing(self._steps(query, None, ends, last)) as steps:  # type: ignore[type-var]
             for step in steps if tail > 0 else ():
                 if step.record is not None:
                     found.append(step.record)

@@ -90,8 +90,13 @@ class SentLogs:
                 ) from error
         return len(rows)
 
-    def newest_first(self, query: LogQuery, until_ms: int | None) -> Iterator[LogRecord]:
-        """Those that can fit, not newer than `until_ms`; the caller looks at the rest of the question.
+    def newest_first(
+        self, query: LogQuery, until_ms: int | None, last: int | None = None
+    ) -> Iterator[LogRecord]:
+        """Those that can fit; the caller looks at the rest of the question.
+
+        Args:
+            until_ms: none that is newer. last: none that came behind the one of this number.
 
         Raises:
             Failed: the file cannot be read.
@@ -99,6 +104,8 @@ class SentLogs:
         where, values = _where(query)
         if until_ms is not None:
             where, values = [*where, "at_ms <= ?"], [*values, until_ms]
+        if last is not None:
+            where, values = [*where, "id <= ?"], [*values, last]
         chosen = f"WHERE {' AND '.join(where)}" if where else ""
         statement = f"SELECT {_COLUMNS} FROM records {chosen} ORDER BY at_ms DESC, id DESC"  # noqa: S608
         yield from self._rows(statement, values)
