@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query, Request, Response
+from fastapi import APIRouter, Body, Request, Response
 from fastapi.responses import StreamingResponse
 
 import opsbook.deployment.events  # registers the kinds of events
@@ -281,35 +281,30 @@ def routes(canned: Canned) -> APIRouter:
         canned.bodies.append({"released": f"{environment}/{service}"})
         return Response(status_code=204)
 
-    @router.get("/monitoring/logs")
+    def record(service: str, environment: str, text: str) -> dict[str, Any]:
+        return {
+            "at": 1.5, "environment": environment, "service": service, "instance": f"{service}-1", "release": "",
+            "level": "", "text": text, "fields": {}, "trace_id": "", "span_id": "",
+        }  # fmt: skip
+
+    @router.get("/monitoring/logs/search")
     def logs(
-        service: str,
-        environment: str,
-        grep: str | None = None,
-        since: str | None = None,
-        limit: int = 100,
-        follow: Annotated[bool, Query()] = False,
+        service: str, environment: str, grep: str | None = None, since: str | None = None, limit: int = 100
     ) -> Any:
         canned.bodies.append({"grep": grep, "since": since, "limit": limit})
-        lines = [
-            {
-                "at": 1.5,
-                "instance": f"{service}-1",
-                "service": service,
-                "environment": environment,
-                "text": text,
-            }
-            for text in ("one", "two", "three")
-            if not grep or grep in text
-        ]
+        texts = [text for text in ("three", "two", "one") if not grep or grep in text]
+        found = [record(service, environment, text) for text in texts]
+        return {"records": found, "next": None, "partial": False, "back_to": 0.0}
 
+    @router.get("/monitoring/logs/follow")
+    def follow(service: str, environment: str) -> Any:
         def endless() -> Iterator[str]:
             for number in itertools.count():
                 if canned.stopping.wait(0.05):
                     return
-                yield json.dumps({**lines[0], "text": f"line {number}"}) + "\n"
+                yield json.dumps(record(service, environment, f"line {number}")) + "\n"
 
-        return StreamingResponse(endless()) if follow else {"lines": lines}
+        return StreamingResponse(endless())
 
     @router.get("/broken")
     def broken() -> None:

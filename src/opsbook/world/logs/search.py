@@ -127,7 +127,10 @@ class LogSearch:
     ) -> Iterator[_Step]:
         with ExitStack() as stack:
             streams: list[Generator[_Step]] = [self._sent_steps(query, newest, last)]
-            streams += [self._file_steps(log, query, (ends or {}).get(log)) for log in self._logs(query)]
+            streams += [
+                self._file_steps(log, query, None if ends is None else ends.get(log, 0))
+                for log in self._logs(query)
+            ]
             for stream in streams:
                 stack.enter_context(closing(stream))
             yield from heapq.merge(*streams, key=lambda step: step.at_ms, reverse=True)
