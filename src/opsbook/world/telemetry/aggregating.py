@@ -35,7 +35,7 @@ def aggregated(selections: Iterable[Selection], begin: int, end: int, every: int
                 np.zeros(int(new.sum()), np.uint64), times[new], values[new],
                 every=every, baseline=Baseline(key, before),
             )  # fmt: skip
-            whole = rows["ts"] <= end
+            whole: np.ndarray[tuple[int], np.dtype[np.bool_]] = np.asarray(rows["ts"], np.int64) <= end
             if whole.any():
                 names = ("ts", "n", "total", "least", "most", "last", "grown")
                 found.append(Aggregates(labels, *(rows[name][whole] for name in names)))  # type: ignore[arg-type]
