@@ -40,6 +40,7 @@ COMMANDS = {
     "alerts": "opsbook.monitoring.rules.cli:alerts",
     "silence": "opsbook.monitoring.alerting.cli:silence",
     "probes": "opsbook.monitoring.probes.cli:probes",
+    "oncall": "opsbook.response.oncall.cli:oncall",
     "channels": "opsbook.monitoring.notifications.cli:channels",
     "dashboards": "opsbook.monitoring.dashboards.cli:dashboards",
     "top": "opsbook.monitoring.dashboards.top_cli:top",

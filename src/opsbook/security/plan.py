@@ -11,14 +11,14 @@ from opsbook.security.model import Action, Decision, Identity
 PERMITS: Final[Mapping[Role, frozenset[Action]]] = {
     "viewer": frozenset({"view"}),
     "auditor": frozenset({"view", "audit"}),
-    "responder": frozenset({"view", "rollback", "abort", "restart", "scale", "silence"}),
+    "responder": frozenset({"view", "rollback", "abort", "restart", "scale", "silence", "on_call"}),
     "operator": frozenset(
-        {"view", "deploy", "scale", "restart", "rollback", "abort", "sign", "break_lock", "release_hold", "silence"}
+        {"view", "deploy", "scale", "restart", "rollback", "abort", "sign", "break_lock", "release_hold", "silence", "on_call"}
     ),
     "approver": frozenset({"view", "approve", "sign", "abort", "freeze"}),
     "admin": frozenset({
         "view", "audit", "deploy", "scale", "restart", "rollback", "abort", "approve", "sign", "freeze", "break_lock",
-        "release_hold", "silence", "tokens", "stop",
+        "release_hold", "silence", "on_call", "tokens", "stop",
     }),
 }  # fmt: skip
 """What each role may do where it is granted."""
@@ -40,6 +40,7 @@ WORDS: Final[Mapping[Action, str]] = {
     "break_lock": "take locks away",
     "release_hold": "release holds",
     "silence": "silence alerts or push them",
+    "on_call": "change who is on call",
     "tokens": "make tokens and sign-in links for others",
     "stop": "end opsbook",
 }

@@ -29,6 +29,8 @@ from opsbook.monitoring.querying.api import router as query_routes
 from opsbook.monitoring.room import Monitoring
 from opsbook.monitoring.rules.api import router as rules_routes
 from opsbook.promql import Engine
+from opsbook.response.oncall.api import router as oncall_routes
+from opsbook.response.oncall.room import OnCall
 from opsbook.security.api import router as security_routes
 from opsbook.security.room import Security
 from opsbook.server.book_api import router as book_routes
@@ -108,6 +110,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
         log = logging.getLogger("opsbook").warning
         deployments = Deployments(site, stopping, log, book_errors=handbook.errors)
         deployments.start()
+        oncall = OnCall(handbook.current, journal, now=clock.now)
         alerting = Alerting(
             handbook.current,
             journal,
@@ -189,6 +192,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             probe_routes(probes),
             alerting_routes(alerting, handbook.current, journal, clock),
             alertmanager_routes(alerting, handbook.current, clock),
+            oncall_routes(oncall),
             book_routes(handbook),
         ),
         events=journal,
