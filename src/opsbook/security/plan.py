@@ -11,14 +11,15 @@ from opsbook.security.model import Action, Decision, Identity
 PERMITS: Final[Mapping[Role, frozenset[Action]]] = {
     "viewer": frozenset({"view"}),
     "auditor": frozenset({"view", "audit"}),
-    "responder": frozenset({"view", "rollback", "abort", "restart", "scale", "silence", "on_call"}),
+    "responder": frozenset({"view", "rollback", "abort", "restart", "scale", "silence", "on_call", "run"}),
     "operator": frozenset(
-        {"view", "deploy", "scale", "restart", "rollback", "abort", "sign", "break_lock", "release_hold", "silence", "on_call"}
+        {"view", "deploy", "scale", "restart", "rollback", "abort", "sign", "break_lock", "release_hold", "silence",
+         "on_call", "run"}
     ),
     "approver": frozenset({"view", "approve", "sign", "abort", "freeze"}),
     "admin": frozenset({
         "view", "audit", "deploy", "scale", "restart", "rollback", "abort", "approve", "sign", "freeze", "break_lock",
-        "release_hold", "silence", "on_call", "tokens", "stop",
+        "release_hold", "silence", "on_call", "tokens", "stop", "run",
     }),
 }  # fmt: skip
 """What each role may do where it is granted."""
@@ -43,6 +44,7 @@ WORDS: Final[Mapping[Action, str]] = {
     "on_call": "change who is on call",
     "tokens": "make tokens and sign-in links for others",
     "stop": "end opsbook",
+    "run": "run runbooks",
 }
 
 
