@@ -57,7 +57,8 @@ class Live:
                     self._news.wait(1.0)
                 fresh = self._runs.get(name, [])[at:]
             at += len(fresh)
-            yield from fresh
+            # What it waited for once, and got, is no news to those who come late.
+            yield from (one for one in fresh if one["type"] != "waiting" or one is fresh[-1])
             if any(one["type"] == "end" for one in fresh):
                 return
             if not fresh:

@@ -398,6 +398,7 @@ class Runbooks:
 
     def _decided(self, kind: str, run: Run, data: dict[str, Any], actor: str) -> Run:
         self._site.journal.append(kind, run.subject, data, actor=actor, put={run_key(run.id): run.to_json()})
+        self.live.say(run.id, {"type": "decided", "verb": data.get("verb", kind.rpartition(".")[2]), "by": actor})
         self._workflow.told(run.id)
         return run
 
