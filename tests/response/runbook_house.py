@@ -91,4 +91,6 @@ class House:
 
     def kinds(self, run: Run) -> list[str]:
         """What the journal has of it, in order."""
-        return [event.kind for event in self.journal.events(kinds=["runbook.*"]) if event.data["id"] == run.id]
+        return [
+            event.kind for event in self.journal.events(kinds=["runbook.*"]) if event.data["id"] == run.id
+        ]

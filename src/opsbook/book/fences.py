@@ -71,7 +71,15 @@ def read_page(text: str) -> Page:
                     said = tuple(text for _, text in headings)
                     closed = _closes(lines[end - 1] if end - begin > 1 else "", token.markup)
                     fences.append(
-                        Fenced(token.info.strip(), token.content, begin + 1, said, quotes > 0, closed)
+                        Fenced(
+                            token.info.strip(),
+                            token.content,
+                            begin + 1,
+                            said,
+                            quotes > 0,
+                            closed,
+                            token.markup,
+                        )
                     )
     return Page(tuple(fences), frozenset(covered), title, prose)
 
