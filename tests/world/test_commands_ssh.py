@@ -67,14 +67,14 @@ class Server:
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
         )
-        await process.redirect(stdin=shell.stdin, stdout=shell.stdout, send_eof=False)
-        waiting = asyncio.create_task(shell.wait())
-        while not waiting.done():
-            await asyncio.wait({waiting}, timeout=0.05)
-            if process.is_closing():
+        talking = asyncio.create_task(shell.communicate(await process.stdin.read()))
+        while not talking.done():
+            await asyncio.wait({talking}, timeout=0.05)
+            if process.is_closing() and shell.returncode is None:
                 shell.terminate()
-        await process.stdout.drain()
-        process.exit(shell.returncode or 0)
+        if not process.is_closing():
+            process.stdout.write(talking.result()[0])
+            process.exit(shell.returncode or 0)
 
     def close(self) -> None:
         async def end() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from urllib.parse import quote, quote_plus
 
 MASK = b"***"
+_LONG_LINE = re.compile(rb"[A-Za-z0-9+/_-]{16}\Z")
 SHORTEST = 4  # of a shorter value, forms other than itself would be found everywhere
 
 
@@ -39,6 +40,12 @@ def _base64(value: str) -> set[bytes]:
         if len(text) >= SHORTEST:
             found |= {text, text.translate(bytes.maketrans(b"+/", b"-_"))}
     return found
+
+
+def _may_go_on(data: bytes) -> bool:
+    """Whether base64 may go on behind the end of `data`: a short line is one that has ended, not one that was broken."""
+    line = data.rstrip(b"\r\n")
+    return line == data or _LONG_LINE.search(line) is not None
 
 
 class StreamMask:
@@ -105,7 +112,7 @@ class StreamMask:
                 if form.startswith(tail[at:]):
                     found = at
                 at = tail.find(form[:1], at + 1)
-        for form in self._encoded:
+        for form in self._encoded if _may_go_on(data) else ():
             at = tail.find(form[:1])
             while 0 <= at < found:
                 if form.startswith(tail[at:].replace(b"\n", b"").replace(b"\r", b"")):
