@@ -9,7 +9,8 @@ from collections.abc import Collection
 from urllib.parse import quote, quote_plus
 
 MASK = b"***"
-_LONG_LINE = re.compile(rb"[A-Za-z0-9+/_-]{16}\Z")
+_LINE = 16  # characters of base64, from which on a line may have been broken rather than have ended
+_LONG_LINE = re.compile(rb"[A-Za-z0-9+/_-]{%d}\Z" % _LINE)
 SHORTEST = 4  # of a shorter value, forms other than itself would be found everywhere
 
 
@@ -43,7 +44,7 @@ def _base64(value: str) -> set[bytes]:
 
 
 def _may_go_on(data: bytes) -> bool:
-    """Whether base64 may go on behind the end of `data`: a short line is one that has ended, not one that was broken."""
+    """Whether base64 may go on behind the end of `data`: a short line has ended, and was not broken."""
     line = data.rstrip(b"\r\n")
     return line == data or _LONG_LINE.search(line) is not None
 
@@ -58,6 +59,7 @@ class StreamMask:
     def __init__(self, values: Collection[str] = ()) -> None:
         self._known: set[str] = set()
         self._held = b""
+        self._before = b""  # what stood before that, as it was
         self._pattern: re.Pattern[bytes] | None = None
         self._plain: list[bytes] = []
         self._encoded: list[bytes] = []
@@ -98,6 +100,7 @@ class StreamMask:
             at = match.end()
         border = max(at, border)
         out += data[at:border]
+        self._before = (self._before + data[:border])[-_LINE:]
         self._held = data[border:]
         return bytes(out)
 
@@ -112,7 +115,7 @@ class StreamMask:
                 if form.startswith(tail[at:]):
                     found = at
                 at = tail.find(form[:1], at + 1)
-        for form in self._encoded if _may_go_on(data) else ():
+        for form in self._encoded if _may_go_on(self._before + data) else ():
             at = tail.find(form[:1])
             while 0 <= at < found:
                 if form.startswith(tail[at:].replace(b"\n", b"").replace(b"\r", b"")):
