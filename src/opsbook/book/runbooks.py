@@ -20,6 +20,7 @@ Language = Literal["bash", "sh", "http", "promql", "text"]
 Risk = Literal["read", "write", "danger"]
 OnFailure = Literal["rollback", "stop", "continue"]
 STEP_SECONDS = 300.0
+COOLDOWN_SECONDS = 600.0
 
 
 class RunbookHead(Part):
@@ -46,9 +47,9 @@ class RunbookHead(Part):
     timeout: Seconds | None = Field(
         None, description="Of a whole run, after which it is undone.", examples=["30m"]
     )
-    cooldown: Seconds = Field(
-        600.0,
-        description="After a run, no alert starts another on the same target for so long.",
+    cooldown: Seconds | None = Field(
+        None,
+        description="After a run, no alert starts another on the same target for so long. Left out: 10m.",
         examples=["15m"],
     )
     automatic_per_hour: int = Field(
@@ -57,6 +58,11 @@ class RunbookHead(Part):
     environments: tuple[Name, ...] | None = Field(
         None, min_length=1, description="Where alerts may start it. Left out: in all.", examples=[["staging"]]
     )
+
+    @property
+    def rest(self) -> float:
+        """Seconds between two runs that alerts start."""
+        return COOLDOWN_SECONDS if self.cooldown is None else self.cooldown
 
 
 @dataclass(frozen=True, slots=True)

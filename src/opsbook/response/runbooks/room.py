@@ -147,8 +147,8 @@ class Runbooks:
             )
         runs = self.records.runs(page=page.name, limit=200)
         last = next((run.ended_at for run in runs if run.lock == lock and run.ended_at is not None), None)
-        if last is not None and now - last < page.head.cooldown:
-            left = page.head.cooldown - (now - last)
+        if last is not None and now - last < page.head.rest:
+            left = page.head.rest - (now - last)
             raise Conflict(
                 f"{page.name} ran {now - last:.0f} s ago: it rests for {left:.0f} s more", where=page.name
             )
@@ -398,7 +398,9 @@ class Runbooks:
 
     def _decided(self, kind: str, run: Run, data: dict[str, Any], actor: str) -> Run:
         self._site.journal.append(kind, run.subject, data, actor=actor, put={run_key(run.id): run.to_json()})
-        self.live.say(run.id, {"type": "decided", "verb": data.get("verb", kind.rpartition(".")[2]), "by": actor})
+        self.live.say(
+            run.id, {"type": "decided", "verb": data.get("verb", kind.rpartition(".")[2]), "by": actor}
+        )
         self._workflow.told(run.id)
         return run
 

@@ -11,6 +11,7 @@ from opsbook.world.commands.instances import in_process
 from opsbook.world.commands.local import LocalRunner
 from opsbook.world.commands.ssh import SshRunner
 from opsbook.world.commands.words import Runner
+from opsbook.world.runtimes.process_environment import basic_environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +20,15 @@ class Machines:
 
     Args:
         ssh: options for asyncssh, beyond what the user's own files say.
+        variables: for scripts on this machine, e.g. those by which `opsbook` itself finds its handbook and its server.
     """
 
     ssh: Mapping[str, Any] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
     grace: float = 1.0  # seconds that what a crash has left gets to end by itself
 
     def here(self) -> Runner:
-        return LocalRunner()
+        return LocalRunner(environment={**basic_environment(), **self.variables})
 
     def on(self, host: str) -> Runner:
         return SshRunner(host, self.ssh)
