@@ -110,7 +110,7 @@ def read_checklist(content: bytes) -> tuple[Checklist | None, Document | None, l
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         return None, None, [Problem(CHECKLIST, line, "", "expected UTF-8 text", "save the file as UTF-8")]
-    front, body = _parted(text)
+    front, body = parted(text)
     head, document, problems = _head(front) if front else (ChecklistHead(), None, [])
     tasks = read_tasks(body)
     problems += [_belongs_to_no_item(fence) for fence in tasks.loose if fence.words]
@@ -147,7 +147,7 @@ def _problem(line: int, message: str, hint: str = "", severity: Severity = "erro
     return Problem(CHECKLIST, line, "", message, hint, severity)
 
 
-def _parted(text: str) -> tuple[str, str]:
+def parted(text: str) -> tuple[str, str]:
     """Front matter and body, each with empty lines in place of the other, so that lines keep their numbers."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if lines and lines[0].strip() == "---":

@@ -14,10 +14,12 @@ from opsbook.book.effective import EffectiveService
 from opsbook.book.environment import Environment
 from opsbook.book.freezes import Freeze
 from opsbook.book.notifications import NotificationsFile
+from opsbook.book.oncall import ScheduleSpec
 from opsbook.book.pipeline import Pipeline
 from opsbook.book.probes import ProbeSpec
 from opsbook.book.roles import Grant
 from opsbook.book.rule_files import RuleFile
+from opsbook.book.runbooks import Runbook
 from opsbook.book.service import Service
 from opsbook.book.slos import SlosFile
 from opsbook.book.strategy import Strategy
@@ -64,7 +66,9 @@ class Draft:
     probes: tuple[ProbeSpec, ...] = ()
     targets: tuple[TargetSpec, ...] = ()
     slos: SlosFile = field(default_factory=SlosFile)
+    schedules: tuple[ScheduleSpec, ...] = ()
     runbooks: frozenset[str] = frozenset()  # the stems of runbooks/*.md
+    pages: Mapping[str, Runbook] = field(default_factory=dict)  # those of them that are sound
     dashboards: Mapping[str, DashboardFile] = field(default_factory=dict)
 
     def document(self, file: str) -> Document:

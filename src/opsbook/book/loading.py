@@ -30,12 +30,17 @@ from opsbook.book.freezes import FreezesFile
 from opsbook.book.layout import unknown_files
 from opsbook.book.model import Book, granted
 from opsbook.book.notifications import NOTIFICATIONS, NotificationsFile
+from opsbook.book.oncall import POLICY, PolicyFile
 from opsbook.book.pipeline import Pipeline, PipelineFile
 from opsbook.book.probes import PROBES, ProbesFile
 from opsbook.book.problems import HandbookError, Problem, in_order
 from opsbook.book.references import dangling
 from opsbook.book.roles import RolesFile
 from opsbook.book.rule_files import OWN, RuleFile, has_groups, read_rules
+from opsbook.book.runbook_advice import runbook_advice
+from opsbook.book.runbook_pages import read_runbook
+from opsbook.book.runbooks import FOLDER as RUNBOOKS
+from opsbook.book.runbooks import Runbook
 from opsbook.book.service import Service
 from opsbook.book.slos import SLOS, SlosFile, slo_faults
 from opsbook.book.strategy import BUILT_IN, StrategiesFile, Strategy
@@ -74,6 +79,7 @@ def load_or_problems(files: Files, *, today: date | None = None) -> tuple[Book |
     draft = reading.draft(paths)
     reading.problems += dangling(draft)
     reading.problems += conflicts(draft)
+    reading.problems += runbook_advice(draft)
     texts = reading.texts(paths)
     reading.problems += advice(draft, texts, frozenset(paths), today)
     problems = in_order(reading.problems)
@@ -111,7 +117,8 @@ def _book(files: Files, draft: Draft, cover: Cover, warnings: tuple[Problem, ...
         targets=draft.targets,
         slos=draft.slos,
         monitoring=cover.monitoring,
-        runbooks=draft.runbooks,
+        schedules=draft.schedules,
+        runbooks=MappingProxyType(dict(draft.pages)),
         dashboards=MappingProxyType(dict(draft.dashboards)),
     )
 
@@ -121,6 +128,8 @@ def _digest(draft: Draft) -> str:
     if draft.checklist is not None:  # the lines of its items are layout
         items = [{**asdict(item), "line": 0} for item in draft.checklist.items]
         content[f"{CHECKLIST} items"] = items
+    if scripts := {name: page.digest for name, page in draft.pages.items() if page.executable}:
+        content["runbooks"] = scripts
     if draft.rule_files:
         content["rules"] = [file.said() for file in draft.rule_files]
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
@@ -147,6 +156,7 @@ class _Reading:
         notifications = self._model(NOTIFICATIONS, NotificationsFile) if NOTIFICATIONS in paths else None
         probes = self._model(PROBES, ProbesFile) if PROBES in paths else None
         targets = self._model(TARGETS, TargetsFile) if TARGETS in paths else None
+        policy = self._model(POLICY, PolicyFile) if POLICY in paths else None
         return Draft(
             documents=self.documents,
             cover=cover,
@@ -169,9 +179,9 @@ class _Reading:
             probes=probes.probes if probes else (),
             targets=targets.targets if targets else (),
             slos=self._slos() if SLOS in paths else SlosFile(),
-            runbooks=frozenset(
-                path[9:-3] for path in paths if path.startswith("runbooks/") and path.endswith(".md")
-            ),
+            schedules=policy.schedules if policy else (),
+            runbooks=frozenset(_pages(paths)),
+            pages=self._runbooks(paths),
             dashboards=self._dashboards(paths),
         )
 
@@ -262,6 +272,19 @@ class _Reading:
                     found[stem[:-5]] = part
         return found
 
+    def _runbooks(self, paths: tuple[str, ...]) -> dict[str, Runbook]:
+        found = {}
+        for name in _pages(paths):
+            content = self._read(f"{RUNBOOKS}{name}.md")
+            if content is not None:
+                page, head, problems = read_runbook(name, content)
+                self.problems += problems
+                if head is not None:
+                    self.documents[head.file] = head
+                if page is not None:
+                    found[name] = page
+        return found
+
     def _pipeline(self) -> Pipeline | None:
         part = self._model(PIPELINE, PipelineFile)
         return part.ordered(self.documents[PIPELINE]) if part else None
@@ -297,6 +320,11 @@ class _Reading:
         except OpsbookError as error:
             self.problems.append(Problem(file, 0, "", error.message, error.hint))
             return None
+
+
+def _pages(paths: tuple[str, ...]) -> list[str]:
+    """The names of the pages of runbooks/."""
+    return [path[len(RUNBOOKS) : -3] for path in paths if path.startswith(RUNBOOKS) and path.endswith(".md")]
 
 
 def _definitions(paths: tuple[str, ...], folder: str) -> dict[str, str]:

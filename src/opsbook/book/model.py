@@ -15,11 +15,13 @@ from opsbook.book.effective import EffectiveService
 from opsbook.book.environment import Environment
 from opsbook.book.freezes import Freeze
 from opsbook.book.notifications import NotificationsFile
+from opsbook.book.oncall import ScheduleSpec
 from opsbook.book.pipeline import Pipeline
 from opsbook.book.probes import ProbeSpec
 from opsbook.book.problems import Problem, did_you_mean
 from opsbook.book.roles import Grant
 from opsbook.book.rule_files import RuleFile
+from opsbook.book.runbooks import Runbook
 from opsbook.book.service import Service
 from opsbook.book.settings import MonitoringSettings
 from opsbook.book.slos import SlosFile
@@ -62,7 +64,8 @@ class Book:
     targets: tuple[TargetSpec, ...] = ()
     slos: SlosFile = field(default_factory=SlosFile)
     monitoring: MonitoringSettings = field(default_factory=MonitoringSettings)
-    runbooks: frozenset[str] = frozenset()  # the stems of runbooks/*.md
+    schedules: tuple[ScheduleSpec, ...] = ()
+    runbooks: Mapping[str, Runbook] = field(default_factory=dict)  # by the stems of runbooks/*.md
     dashboards: Mapping[str, DashboardFile] = field(default_factory=dict)  # by the stems of their files
 
     def service(self, name: str) -> Service:
@@ -78,6 +81,13 @@ class Book:
                 f"no environment {name}", hint=did_you_mean(name, self.environments), where=self.where
             )
         return self.environments[name]
+
+    def runbook(self, name: str) -> Runbook:
+        """Raises NotFound with the nearest name."""
+        if name not in self.runbooks:
+            hint = did_you_mean(name, self.runbooks) or f"opsbook runbooks new {name}"
+            raise NotFound(f"no runbook {name}", hint=hint, where=self.where)
+        return self.runbooks[name]
 
     def effective(self, environment: str, service: str) -> EffectiveService:
         """The service as it is in the environment. Raises NotFound when either is unknown, or it is not in it."""

@@ -69,6 +69,37 @@ indented, whose second word is `check`; every other item is signed by a person.
 A `bash` or `sh` script stops at its first failing command.
 
 """,
+    "runbook": """\
+The front matter of a page. A fenced block whose second word is a role may run; any other never does.
+
+| role | languages | what it is |
+|---|---|---|
+| `precheck` | `bash` `sh` `http` `promql` | must hold, or nothing is done |
+| `diagnose` | the same | is looked at first; may fail |
+| `run` | `bash` `sh` | a step |
+| `check` | as `precheck` | whether the step before it, or of `for=`, has worked |
+| `rollback` | `bash` `sh` | undoes that step |
+| `manual` | `text` | what a person does, and then says so |
+
+| attribute | what it says |
+|---|---|
+| `id=NAME` | what the block is called; from its heading otherwise |
+| `for=NAME` | the step that a check or rollback belongs to |
+| `timeout=2m` | of one try; 5m otherwise |
+| `risk=read\\|write\\|danger` | of a step: `danger` needs somebody else's approval each time |
+| `approve=CONTACT` | who must approve before the step |
+| `on-failure=rollback\\|stop\\|continue` | what becomes of the run; `rollback` otherwise |
+| `idempotent` | it may be repeated, also by itself after a crash |
+| `retry=5x10s` | tries and the pause between them |
+| `sensitive` | its output is kept nowhere |
+| `capture=NAME` | later blocks find its output in this variable |
+| `on=host`, `on=instance`, `on=hosts:a,b,max-fail=1` | where it runs, when not where opsbook does |
+
+Scripts find parameters in variables (`keep_mb` as `KEEP_MB`); text is never put into them. In PromQL `${NAME}` may
+stand within a string in double quotes, in a URL behind the host. A PromQL check holds when it has an answer (a scalar:
+when it is not 0), an `http` one when the status is that of the line `HTTP 200` below the request.
+
+""",
     "freezes": """\
 A freeze has either `from` and `until`, or `weekly`. Where clocks are set back, it begins at the first of two equal
 times and ends at the last; a time that is jumped over is the moment of the jump.

@@ -11,6 +11,7 @@ from opsbook.book.document import Document, Loc
 from opsbook.book.draft import COVER, FREEZES, PIPELINE, ROLES, Draft, environment_file, service_file
 from opsbook.book.effective import HTTP_PORTS
 from opsbook.book.notifications import NOTIFICATIONS, RouteSpec
+from opsbook.book.oncall import POLICY
 from opsbook.book.probes import PROBES
 from opsbook.book.problems import Problem, did_you_mean
 from opsbook.book.service import Service
@@ -36,6 +37,7 @@ def dangling(draft: Draft) -> Iterator[Problem]:
     yield from _notifications(draft)
     yield from _probes(draft)
     yield from _slos(draft)
+    yield from _schedules(draft)
 
 
 def _known(document: Document, loc: Loc, what: str, name: str, known: Iterable[str]) -> Iterator[Problem]:
@@ -227,6 +229,21 @@ def _actions(draft: Draft, document: Document, loc: Loc, actions: Iterable[Actio
         if action.channel is not None and draft.cover is not None:
             at: Loc = (*loc, "actions", index, "channel")
             yield from _known(document, at, "channel", action.channel, draft.cover.channels)
+
+
+def _schedules(draft: Draft) -> Iterator[Problem]:
+    document = draft.document(POLICY)
+    contacts = draft.cover.contacts if draft.cover is not None else {}
+    for number, schedule in enumerate(draft.schedules):
+        if schedule.name in contacts:
+            path = ("schedules", number, "name")
+            yield document.problem(
+                path, f"{schedule.name} is a contact already", "name the schedule otherwise"
+            )
+        for place, layer in enumerate(schedule.layers):
+            for index, person in enumerate(layer.people):
+                loc = ("schedules", number, "layers", place, "people", index)
+                yield from _known(document, loc, "contact", person, contacts)
 
 
 def _probes(draft: Draft) -> Iterator[Problem]:

@@ -14,9 +14,11 @@ from opsbook.book.environment import Environment
 from opsbook.book.fields import Part
 from opsbook.book.freezes import FreezesFile
 from opsbook.book.notifications import NOTIFICATIONS, NotificationsFile
+from opsbook.book.oncall import POLICY, PolicyFile
 from opsbook.book.pipeline import PipelineFile
 from opsbook.book.probes import PROBES, ProbesFile
 from opsbook.book.roles import RolesFile
+from opsbook.book.runbooks import RunbookHead
 from opsbook.book.service import Service
 from opsbook.book.slos import SLOS, SlosFile
 from opsbook.book.strategy import StrategiesFile
@@ -39,6 +41,8 @@ KINDS: Mapping[str, tuple[str, type[Part]]] = MappingProxyType(
         "probes": (PROBES, ProbesFile),
         "targets": (TARGETS, TargetsFile),
         "slos": (SLOS, SlosFile),
+        "policy": (POLICY, PolicyFile),
+        "runbook": ("runbooks/NAME.md", RunbookHead),
         "dashboard": ("monitoring/dashboards/NAME.yaml", DashboardFile),
     }
 )

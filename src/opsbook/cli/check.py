@@ -42,6 +42,10 @@ def check(session: Session, *, strict: bool, as_json: bool) -> int:
         from opsbook.monitoring.rules.checking import rule_problems
 
         problems = in_order([*problems, *rule_problems(book, _stored(session))])
+    if book is not None and any(page.blocks for page in book.runbooks.values()):
+        from opsbook.cli.scripts import shell_problems
+
+        problems = in_order([*problems, *shell_problems(book)])
     errors = [problem for problem in problems if problem.severity == "error"]
     warnings = [problem for problem in problems if problem.severity == "warning"]
     wrong = bool(errors) or (strict and bool(warnings))

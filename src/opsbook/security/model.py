@@ -13,7 +13,7 @@ from opsbook.errors import NotAllowed
 
 Action = Literal[
     "view", "audit", "deploy", "scale", "restart", "rollback", "abort", "approve", "sign", "freeze", "break_lock",
-    "release_hold", "silence", "send", "tokens", "stop",
+    "release_hold", "silence", "on_call", "send", "tokens", "stop", "run",
 ]  # fmt: skip
 
 Via = Literal["socket", "server-token", "token", "session"]

@@ -11,15 +11,15 @@ from opsbook.security.model import Action, Decision, Identity
 PERMITS: Final[Mapping[Role, frozenset[Action]]] = {
     "viewer": frozenset({"view"}),
     "auditor": frozenset({"view", "audit"}),
-    "responder": frozenset({"view", "rollback", "abort", "restart", "scale", "silence"}),
+    "responder": frozenset({"view", "rollback", "abort", "restart", "scale", "silence", "on_call", "run"}),
     "operator": frozenset(
         {"view", "deploy", "scale", "restart", "rollback", "abort", "sign", "break_lock", "release_hold", "silence",
-         "send"}
+         "on_call", "run", "send"}
     ),
     "approver": frozenset({"view", "approve", "sign", "abort", "freeze"}),
     "admin": frozenset({
         "view", "audit", "deploy", "scale", "restart", "rollback", "abort", "approve", "sign", "freeze", "break_lock",
-        "release_hold", "silence", "send", "tokens", "stop",
+        "release_hold", "silence", "on_call", "send", "tokens", "stop", "run",
     }),
     "sender": frozenset({"send"}),
 }  # fmt: skip
@@ -43,8 +43,10 @@ WORDS: Final[Mapping[Action, str]] = {
     "release_hold": "release holds",
     "silence": "silence alerts or push them",
     "send": "send metrics, logs and traces",
+    "on_call": "change who is on call",
     "tokens": "make tokens and sign-in links for others",
     "stop": "end opsbook",
+    "run": "run runbooks",
 }
 
 

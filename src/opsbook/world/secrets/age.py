@@ -69,6 +69,11 @@ class AgeSecrets:
         self._learn()
         return self._masks.mask(text)
 
+    def values(self) -> frozenset[str]:
+        """What `mask` masks, for streams; it never leaves this process."""
+        self._learn()
+        return self._masks.values
+
     def names(self) -> tuple[str, ...]:
         """The names of the stored secrets (not of those in environment variables), sorted."""
         return tuple(sorted(path.stem for path in self._folder.glob("*.age")))

@@ -26,6 +26,11 @@ class Masks:
                 longest_first = sorted(self._values, key=len, reverse=True)
                 self._pattern = re.compile("|".join(map(re.escape, longest_first)))
 
+    @property
+    def values(self) -> frozenset[str]:
+        """What is masked, for whoever masks streams."""
+        return frozenset(self._values)
+
     def mask(self, text: str) -> str:
         """`text` without the values."""
         return self._pattern.sub(MASK, text) if self._pattern else text

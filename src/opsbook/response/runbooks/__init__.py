@@ -1,0 +1,1 @@
+"""Runbooks that run: durable, approved, undone when they fail."""

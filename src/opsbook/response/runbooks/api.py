@@ -1,0 +1,202 @@
+"""Routes of runbooks and their runs: ``/api/response/{runbooks,runs}``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import queue
+import threading
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from opsbook.response.runbooks.model import Run
+from opsbook.response.runbooks.room import Runbooks
+from opsbook.response.runbooks.views import page_view, run_line
+from opsbook.security.api import Visible, Where, Who, allowing, requires, requires_nothing, requires_somewhere
+from opsbook.security.model import Action
+from opsbook.security.plan import sees
+
+Allow = Annotated[Callable[[Action, str | None], None], Depends(allowing)]
+_LONGEST = 8192  # characters of one parameter; how long it may be its page says
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class RunBody(Body):
+    """A page and its parameters; never any text that would run."""
+
+    page: str = Field(max_length=200)
+    params: dict[str, Annotated[str, Field(max_length=_LONGEST)]] = Field({}, max_length=100)
+    dry_run: bool = False
+    stepwise: bool = False
+    incident: str = Field("", max_length=100)
+
+
+class DecisionBody(Body):
+    """`step` left out: the one that it waits with, or that failed. `binding`: what was looked at."""
+
+    step: str = Field("", max_length=100)
+    reason: str = Field("", max_length=2000)
+    binding: str = Field("", max_length=64)
+    params: dict[str, Annotated[str, Field(max_length=_LONGEST)]] = Field({}, max_length=100)
+
+
+def of_run(room: Runbooks) -> Where:
+    """The environment of the run that the path names. Raises NotFound."""
+
+    async def find(request: Request) -> str | None:
+        found = await asyncio.to_thread(room.records.run, str(request.path_params["name"]))
+        return found.environment
+
+    return find
+
+
+def router(room: Runbooks, stopping: Callable[[], bool]) -> APIRouter:
+    """All routes.
+
+    Args:
+        stopping: whether the server ends; streams end then.
+    """
+    routes = APIRouter(prefix="/api/response", tags=["runbooks"])
+    _pages(routes, room)
+    _runs(routes, room, stopping)
+    _decisions(routes, room)
+    return routes
+
+
+def _pages(routes: APIRouter, room: Runbooks) -> None:
+    @routes.get("/runbooks", dependencies=[requires_somewhere("view")])
+    def pages() -> dict[str, Any]:
+        """Every page of the handbook, with how its runs went."""
+        every = room.records.runs(limit=2000)
+        return {
+            "runbooks": [
+                page_view(page, [run for run in every if run.page == name])
+                for name, page in sorted(room.book.runbooks.items())
+            ]
+        }
+
+    @routes.get("/runbooks/{name:path}", dependencies=[requires_somewhere("view")])
+    def page(name: str) -> dict[str, Any]:
+        """One page with its blocks."""
+        return page_view(room.book.runbook(name), room.records.runs(page=name), whole=True)
+
+
+def _runs(routes: APIRouter, room: Runbooks, stopping: Callable[[], bool]) -> None:
+    @routes.get("/runs", dependencies=[requires_somewhere("view")])
+    def runs(visible: Visible, page: str | None = None, limit: int = 50) -> dict[str, Any]:
+        """The newest first."""
+        found = room.records.runs(page=page, limit=max(1, min(limit, 1000)))
+        return {"runs": [run_line(run) for run in found if _seen(run, visible)]}
+
+    @routes.post("/runs", status_code=201, dependencies=[requires_nothing()])
+    def start(body: RunBody, who: Who, allow: Allow) -> dict[str, Any]:
+        """Start a page, or say what it would do."""
+        environment = _environment(room, body)
+        if body.dry_run:
+            allow("view", environment)
+            return room.plan(body.page, body.params)
+        allow("run", environment)
+        run, attached = room.run(
+            body.page, body.params, who.actor, incident=body.incident, stepwise=body.stepwise
+        )
+        return run_line(run) | {"attached": attached}
+
+    looking = requires("view", of_run(room))
+
+    @routes.get("/runs/{name}", dependencies=[looking])
+    def run(name: str, output: bool = True) -> dict[str, Any]:
+        """A run with its steps and their output, and what it waits for."""
+        return room.view(name, output=output)
+
+    @routes.get("/runs/{name}/live", dependencies=[looking])
+    async def live(name: str, request: Request) -> StreamingResponse:
+        """Its news from its beginning to its end, one JSON object a line; an empty line each second without any."""
+        room.records.run(name)
+        return StreamingResponse(_lines(room, name, request, stopping), media_type="application/x-ndjson")
+
+
+def _decisions(routes: APIRouter, room: Runbooks) -> None:
+    deciding = requires("run", of_run(room))
+
+    # Approving refuses with better words than a role that is missing: it decides for itself.
+    @routes.post("/runs/{name}/approve", dependencies=[requires_nothing()])
+    def approve(name: str, body: DecisionBody, who: Who, allow: Allow) -> dict[str, Any]:
+        """Say yes to a step of somebody else's run."""
+        allow("approve", room.records.run(name).environment)
+        room.approve(name, who, step=body.step, comment=body.reason, bound=body.binding)
+        return room.view(name)
+
+    @routes.post("/runs/{name}/resume", dependencies=[deciding])
+    def resume(name: str, body: DecisionBody, who: Who) -> dict[str, Any]:
+        """What it waited for is done; or, with a step, everything from there on anew."""
+        room.resume(name, who.actor, step=body.step, note=body.reason, params=body.params)
+        return room.view(name)
+
+    @routes.post("/runs/{name}/retry", dependencies=[deciding])
+    def retry(name: str, body: DecisionBody, who: Who) -> dict[str, Any]:
+        """Try a step anew."""
+        room.retry(name, who.actor, step=body.step, reason=body.reason)
+        return room.view(name)
+
+    @routes.post("/runs/{name}/skip", dependencies=[deciding])
+    def skip(name: str, body: DecisionBody, who: Who) -> dict[str, Any]:
+        """Pass a step over, with a reason."""
+        room.skip(name, who.actor, step=body.step, reason=body.reason)
+        return room.view(name)
+
+    @routes.post("/runs/{name}/cancel", dependencies=[deciding])
+    def cancel(name: str, body: DecisionBody, who: Who) -> dict[str, Any]:
+        """End it, and undo what was done."""
+        room.cancel(name, who.actor, body.reason)
+        return room.view(name)
+
+
+def _environment(room: Runbooks, body: RunBody) -> str | None:
+    specs = room.book.runbook(body.page).head.params
+    for name, spec in specs.items():
+        if spec.type == "environment":
+            value = body.params.get(name, spec.default)
+            return str(value) if value is not None else None
+    return None
+
+
+def _seen(run: Run, visible: frozenset[str] | None) -> bool:
+    return sees(visible, run.subject)
+
+
+async def _lines(
+    room: Runbooks, name: str, request: Request, stopping: Callable[[], bool]
+) -> AsyncIterator[bytes]:
+    """The news, followed by a thread of their own: watching costs none of those that answer requests."""
+    over = threading.Event()
+    news: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+
+    def follow() -> None:
+        try:
+            for one in room.follow(name, lambda: over.is_set() or stopping()):
+                news.put(b"\n" if one is None else json.dumps(one).encode() + b"\n")
+        finally:
+            news.put(None)
+
+    threading.Thread(target=follow, name=f"live {name}", daemon=True).start()
+    try:
+        while True:
+            try:
+                line = news.get_nowait()
+            except queue.Empty:
+                if await request.is_disconnected():
+                    return
+                await asyncio.sleep(0.02)
+                continue
+            if line is None:
+                return
+            yield line
+    finally:
+        over.set()

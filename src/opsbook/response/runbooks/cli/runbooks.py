@@ -1,0 +1,203 @@
+"""``opsbook runbooks``: the pages that run, and making more of them."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import click
+
+from opsbook.errors import Conflict, Invalid
+from opsbook.response.runbooks.cli.following import plain
+from opsbook.response.runbooks.cli.run import complete_page
+from opsbook.terminal import Session, Style, age, duration, share, table
+from opsbook.terminal.commands import Group
+
+API = "/api/response/runbooks"
+
+
+@click.group(cls=Group, invoke_without_command=True)
+@click.pass_context
+def runbooks(ctx: click.Context) -> None:
+    """Runbooks: pages that say what to do, and do it.
+
+    \b
+    Examples:
+      opsbook runbooks                              every page, and how its runs went
+      opsbook runbooks new disk-full --title "Disk full"
+      opsbook runbooks import ../wiki --to ops/runbooks
+    """
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_)
+
+
+@runbooks.command(name="list")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_obj
+def list_(session: Session, as_json: bool = False) -> None:
+    """Every page with its owner, its review and how its runs went.
+
+    \b
+    Examples:
+      opsbook runbooks list
+    """
+    answer = session.api.get(API)
+    terminal = session.terminal
+    if as_json:
+        terminal.json(answer)
+        return
+    if not answer["runbooks"]:
+        terminal.message(
+            "no runbooks yet", f"{terminal.message_style.paint('hint:', 'cyan')} opsbook runbooks new NAME"
+        )
+        return
+    words = ("PAGE", "TITLE", "STEPS", "RISK", "OWNER", "LAST RUN", "WORKED", "TAKES", "REVIEWED")
+    heading = [terminal.style.paint(word, "dim") for word in words]
+    now = time.time()
+    terminal.data(*table([heading, *(_row(page, terminal.style, now) for page in answer["runbooks"])]))
+
+
+def _row(page: Mapping[str, Any], style: Style, now: float) -> list[str]:
+    evidence = page["evidence"]
+    last = evidence["last"]
+    ran = (
+        f"{age(last['at'], now)} {last['outcome'] or 'under way'}"
+        if last
+        else "never"
+        if page["executable"]
+        else "-"
+    )
+    rate, seconds = evidence["success_rate"], evidence["median_seconds"]
+    return [
+        page["name"], plain(page["title"]), str(page["steps"]) if page["executable"] else style.paint("to read", "dim"),
+        page["risk"] if page["steps"] else "-", page["owner"] or "-", ran, share(rate) if rate is not None else "-",
+        duration(seconds) if seconds is not None else "-", page["reviewed"] or "-",
+    ]  # fmt: skip
+
+
+@runbooks.command()
+@click.argument("page", shell_complete=complete_page)
+@click.option("--json", "as_json", is_flag=True, help="As JSON, with every block.")
+@click.pass_obj
+def show(session: Session, page: str, as_json: bool) -> None:
+    """A page as it is written, and how its runs went.
+
+    \b
+    Examples:
+      opsbook runbooks show disk-full
+    """
+    answer = session.api.get(f"{API}/{page}")
+    if as_json:
+        session.terminal.json(answer)
+        return
+    session.terminal.data(*answer["source"].rstrip("\n").split("\n"))
+    evidence, style = answer["evidence"], session.terminal.message_style
+    if evidence["last"]:
+        rate = evidence["success_rate"]
+        worked = f", {share(rate)} worked" if rate is not None else ""
+        session.terminal.message(
+            "", style.paint(f"{evidence['runs']} runs{worked}: opsbook runs list --page {page}", "dim")
+        )
+    if answer["executable"]:
+        wanted = " ".join(
+            f"--param {one['name']}=..." for one in answer["params"] if one.get("default") is None
+        )
+        session.terminal.message(f"{style.paint('next:', 'cyan')} opsbook run {page} {wanted}".rstrip())
+
+
+@runbooks.command()
+@click.argument("name")
+@click.option("--title", default="", help="What the page is called.")
+@click.option("--owner", default="", help="Who answers for it: a contact of the handbook.")
+@click.option("--alert", default="", help="The alert that leads here.")
+@click.pass_obj
+def new(session: Session, name: str, title: str, owner: str, alert: str) -> None:
+    """Write a page to begin with, that passes `opsbook check`.
+
+    \b
+    Examples:
+      opsbook runbooks new disk-full --title "Disk full" --owner team-shop --alert DiskFull
+    """
+    from opsbook.response.runbooks.writing import template
+    from opsbook.world.hosts.files import atomic_write
+
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,60}", name):
+        raise Invalid(f"expected a name such as disk-full, got {name[:60]!r}")
+    target = session.book / "runbooks" / f"{name}.md"
+    if target.exists():
+        raise Conflict(f"{target} is there already", where=str(target))
+    owner = owner or _first_owner(session)
+    target.parent.mkdir(exist_ok=True)
+    today = date.today().isoformat()  # noqa: DTZ011 - the reader's day
+    atomic_write(
+        target,
+        template(title or name.replace("-", " ").capitalize(), owner, alert, today).encode(),
+        mode=0o644,
+    )
+    session.terminal.data(str(target))
+    session.terminal.message(
+        f"{session.terminal.message_style.paint('next:', 'cyan')} opsbook run {name} --dry-run"
+    )
+
+
+def _first_owner(session: Session) -> str:
+    from opsbook.book import FolderFiles, load_or_problems
+
+    book, _ = load_or_problems(FolderFiles(session.book))
+    return (book.owner if book is not None else "") or ""
+
+
+@runbooks.command(name="import")
+@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--to", "folder", type=click.Path(path_type=Path), help="Where to (default: runbooks/ of the handbook)."
+)
+@click.option("--dry-run", is_flag=True, help="Say what a person must decide; write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_obj
+def import_(
+    session: Session, sources: tuple[Path, ...], folder: Path | None, dry_run: bool, as_json: bool
+) -> None:
+    """Take over Markdown pages from elsewhere. No block of them runs before a person has given it a role.
+
+    Prompts (`$ `) are split from output, `<placeholders>` become proposed parameters; what is to be decided is listed.
+
+    \b
+    Examples:
+      opsbook runbooks import ../wiki/ops --dry-run
+      opsbook runbooks import disk.md --to ops/runbooks
+    """
+    from opsbook.response.runbooks.importing import imported
+    from opsbook.world.hosts.files import atomic_write
+
+    target = folder or session.book / "runbooks"
+    taken = {path.stem for path in target.glob("*.md")} if target.is_dir() else set()
+    report = []
+    for path in _pages(sources):
+        page = imported(path.stem, path.read_bytes(), taken)
+        taken.add(page.name)
+        report.append({"from": str(path), "to": str(target / f"{page.name}.md"), **page.to_json()})
+        if not dry_run:
+            target.mkdir(parents=True, exist_ok=True)
+            atomic_write(target / f"{page.name}.md", page.text.encode("utf-8", "surrogatepass"), mode=0o644)
+    if as_json:
+        session.terminal.json({"pages": report, "written": not dry_run})
+        return
+    style = session.terminal.style
+    for one in report:
+        session.terminal.data(f"{style.paint(one['to'], 'bold')}: {one['blocks']} blocks, none of them runs")
+        session.terminal.data(*(f"    line {note['line']}: {plain(note['text'])}" for note in one["notes"]))
+    session.terminal.message(f"{len(report)} pages" + (", nothing written" if dry_run else ""))
+
+
+def _pages(sources: tuple[Path, ...]) -> list[Path]:
+    found: list[Path] = []
+    for source in sources:
+        found += (
+            sorted(path for path in source.rglob("*.md") if path.is_file()) if source.is_dir() else [source]
+        )
+    return found
