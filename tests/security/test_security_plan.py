@@ -52,7 +52,7 @@ def test_every_action_has_words_and_somebody_who_may() -> None:
     [
         ("viewer", {"view"}),
         ("auditor", {"view", "audit"}),
-        ("responder", {"view", "rollback", "abort", "restart", "scale", "silence", "on_call"}),
+        ("responder", {"view", "rollback", "abort", "restart", "scale", "silence", "on_call", "run"}),
         ("approver", {"view", "approve", "sign", "abort", "freeze"}),
     ],
 )
