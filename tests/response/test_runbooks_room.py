@@ -358,6 +358,22 @@ def test_a_target_is_not_reopened_beside_another_run(make: Make) -> None:
     house.ended(other.id)
 
 
+def test_diagnosing_changes_nothing_and_is_held_up_by_nothing(make: Make, tmp_path: Path) -> None:
+    """An alert has its page's diagnosis at once, also while the page itself runs."""
+    made = tmp_path / "made"
+    text = (
+        block("diagnose", "echo seen")
+        + block("manual", "Look.", "id=look", "text")
+        + block("run", f"touch {made}")
+    )
+    house = make(p=text)
+    running, _ = house.room.run("p", {}, "ana")
+    house.paused(running.id)
+    for _ in range(2):
+        run = house.go("p", looking=True, automatic=True, alert="Slow")
+        assert ("succeeded", "seen\n", False) == (run.outcome, house.output(run, "diagnose"), made.exists())
+
+
 def test_stepwise_asks_before_each_step(make: Make) -> None:
     """And a word lets one go."""
     house = make(p=block("run", "true", "id=a risk=read") + block("run", "true", "id=b risk=read"))
