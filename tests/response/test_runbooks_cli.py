@@ -67,7 +67,8 @@ class Faces:
         self.process = subprocess.Popen(command, env=self.environ, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
         while not (state / "server.json").exists():
-            assert time.monotonic() < deadline and self.process.poll() is None
+            assert time.monotonic() < deadline
+            assert self.process.poll() is None
             time.sleep(0.02)
 
     def opsbook(self, *words: str) -> subprocess.CompletedProcess[str]:

@@ -145,17 +145,22 @@ def test_a_fence_in_a_list_runs() -> None:
     assert ["ls\n"] == [block.script for block in page.blocks]
 
 
+PIECES = [
+    "```bash run", "```", "~~~", "> ```bash run", "    ```sh check", "````", "<!--", "-->", "---", "```console",
+    "$ rm -rf <dir>", "output", "- ```bash run", "```bash run `", "<pod>", "# h",
+]  # fmt: skip
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(
         st.one_of(
-            st.sampled_from(["```bash run", "```", "~~~", "> ```bash run", "    ```sh check", "````", "<!--", "-->", "---",
-                             "```console", "$ rm -rf <dir>", "output", "- ```bash run", "```bash run `", "<pod>", "# h"]),
+            st.sampled_from(PIECES),
             st.text(max_size=12),
         ),
         max_size=14,
     )
-)  # fmt: skip
+)
 def test_an_import_never_fails_and_never_runs(lines: list[str]) -> None:
     """Whatever the page is, no block of what is written has a role."""
     page = imported("Some Page", "\n".join(lines).encode("utf-8", "surrogatepass"), {"some-page"})

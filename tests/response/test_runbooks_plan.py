@@ -198,8 +198,8 @@ _IDEMPOTENT = st.booleans()
 def test_nothing_runs_twice_that_may_not(
     idempotent: list[bool], checked: list[bool], failing: frozenset[str], crashes: frozenset[int]
 ) -> None:
-    """Whatever fails and wherever it dies: a step that is not idempotent is run once at most, and a run that ends undone
-    has undone every step that was begun."""
+    """Whatever fails and wherever it dies: a step that is not idempotent is run once at most, and a run that ends
+    undone has undone every step that was begun."""
     text = "".join(
         step(name, "idempotent" if again else "", check=has)
         for name, again, has in zip("abc", idempotent, checked, strict=True)

@@ -229,7 +229,8 @@ def test_in_the_place_of_an_instance(tmp_path: Path) -> None:
     process = subprocess.Popen(["sleep", "60"], cwd=work, env=environ)
     try:
         instance = Instance("web-1", "web", "local", "r", "1", InstanceState.RUNNING, None, pid=process.pid)
-        head = "---\nparams: {service: {type: service, default: web}, environment: {type: environment, default: local}}\n---\n"
+        service = "service: {type: service, default: web}"
+        head = f"---\nparams: {{{service}, environment: {{type: environment, default: local}}}}\n---\n"
         script = 'echo "$COLOUR $PWD $SERVICE_PORT ${OPSBOOK_INSTANCE:-none}"'
         text = head + block("run", script, "id=a risk=read on=instance")
         house = House(tmp_path, {"p": text}, instances=lambda environment, service: [instance])
@@ -301,16 +302,69 @@ def test_a_lock_taken_away_ends_the_run(make: Make) -> None:
 
 
 HOSTILE = [
-    "$(touch {m})", "`touch {m}`", "; touch {m}", "| touch {m}", "&& touch {m}", "|| touch {m}", "\"; touch {m}; \"",
-    "'; touch {m}; '", "$(touch${{IFS}}{m})", "a\\\"; touch {m}", "${{x:-$(touch {m})}}", "$((`touch {m}`))", "<(touch {m})",
-    ">{m}", "2>{m}", "* ? [a-z] ~ !", "%s%n%x", "\\x24(touch {m})", "a' $(touch {m}) 'b", "()  {{ :; }}; touch {m}",
-    "() {{ touch {m}; }}", "{{a,b}}", "~root", "#", "\\", "\\\\", "'", '"', "''", "${{PATH}}", "$PATH", "$'\\n'", "a=b touch {m}",
-    "x[$(touch {m})]", "x[`touch {m}`]", "ｆｕｌｌ＇；touch {m}", "é́", "日本語", "$(<{m})", "!!", "^a^b", "=touch", "@{m}",
-]  # fmt: skip
+    "$(touch {m})",
+    "`touch {m}`",
+    "; touch {m}",
+    "| touch {m}",
+    "&& touch {m}",
+    "|| touch {m}",
+    '"; touch {m}; "',
+    "'; touch {m}; '",
+    "$(touch${{IFS}}{m})",
+    'a\\"; touch {m}',
+    "${{x:-$(touch {m})}}",
+    "$((`touch {m}`))",
+    "<(touch {m})",
+    ">{m}",
+    "2>{m}",
+    "* ? [a-z] ~ !",
+    "%s%n%x",
+    "\\x24(touch {m})",
+    "a' $(touch {m}) 'b",
+    "()  {{ :; }}; touch {m}",
+    "() {{ touch {m}; }}",
+    "{{a,b}}",
+    "~root",
+    "#",
+    "\\",
+    "\\\\",
+    "'",
+    '"',
+    "''",
+    "${{PATH}}",
+    "$PATH",
+    "$'\\n'",
+    "a=b touch {m}",
+    "x[$(touch {m})]",
+    "x[`touch {m}`]",
+    "ｆｕｌｌ＇；touch {m}",
+    "é́",
+    "日本語",
+    "$(<{m})",
+    "!!",
+    "^a^b",
+    "=touch",
+    "@{m}",
+]
 REFUSED = [
-    "-rf", "--help", "-", "－rf", "a\nb", "a\r\nb", "a\0b", "\x1b[2J", "a\u202eb", "a\u200bb", "\ud800", "x" * 1_000_001,
-    "a\u2028b", "a\u0085b", "\ufeffx", "\t", "a\x7f",
-]  # fmt: skip
+    "-rf",
+    "--help",
+    "-",
+    "－rf",
+    "a\nb",
+    "a\r\nb",
+    "a\0b",
+    "\x1b[2J",
+    "a\u202eb",
+    "a\u200bb",
+    "\ud800",
+    "x" * 1_000_001,
+    "a\u2028b",
+    "a\u0085b",
+    "\ufeffx",
+    "\t",
+    "a\x7f",
+]
 
 
 def test_two_hundred_hostile_parameters(tmp_path: Path) -> None:
@@ -358,6 +412,22 @@ def test_a_target_is_not_reopened_beside_another_run(make: Make) -> None:
     house.ended(other.id)
 
 
+def test_diagnosing_changes_nothing_and_is_held_up_by_nothing(make: Make, tmp_path: Path) -> None:
+    """An alert has its page's diagnosis at once, also while the page itself runs."""
+    made = tmp_path / "made"
+    text = (
+        block("diagnose", "echo seen")
+        + block("manual", "Look.", "id=look", "text")
+        + block("run", f"touch {made}")
+    )
+    house = make(p=text)
+    running, _ = house.room.run("p", {}, "ana")
+    house.paused(running.id)
+    for _ in range(2):
+        run = house.go("p", looking=True, automatic=True, alert="Slow")
+        assert ("succeeded", "seen\n", False) == (run.outcome, house.output(run, "diagnose"), made.exists())
+
+
 def test_stepwise_asks_before_each_step(make: Make) -> None:
     """And a word lets one go."""
     house = make(p=block("run", "true", "id=a risk=read") + block("run", "true", "id=b risk=read"))
@@ -378,12 +448,12 @@ def test_daemons_and_the_deaf_do_not_hold_a_step(make: Make) -> None:
     assert "did not end within its timeout" in house.go("hangs").reason
     assert "succeeded" == house.go("leaves").outcome
     assert time.monotonic() - began < 30
-    own = [name for name in os.listdir("/proc") if name.isdigit() and _says(name, b"sleep\x0061")]
+    own = [place.name for place in Path("/proc").glob("[0-9]*") if _says(place, b"sleep\x0061")]
     assert [] == own
 
 
-def _says(pid: str, words: bytes) -> bool:
+def _says(place: Path, words: bytes) -> bool:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(words)
+        return (place / "cmdline").read_bytes().startswith(words)
     except OSError:
         return False

@@ -74,6 +74,7 @@ class Run(Document):
         digest: of the page's text, which is kept: a page edited meanwhile changes nothing.
         params: without the sensitive ones, which are kept nowhere; `hidden` names those.
         lock: what nobody else works on meanwhile.
+        looking: only its diagnose blocks are run; it changes nothing, and waits for nobody.
         gone: the steps that were let go where each waits (`stepwise`).
         undoing: why its steps are being undone; empty as long as they are not.
     """
@@ -94,6 +95,7 @@ class Run(Document):
     alert: str = ""
     incident: str = ""
     stepwise: bool = False
+    looking: bool = False
     state: RunState = "waiting"
     waiting_for: str = ""
     outcome: Outcome | None = None

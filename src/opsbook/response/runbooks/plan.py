@@ -87,12 +87,9 @@ def decide(page: Runbook, run: Run, facts: Facts) -> Action:
         and facts.now - run.started_at > page.head.timeout
     ):
         return Undo("the run took longer than its timeout")
-    for block in page.of_role("precheck"):
-        if found := _look(run, block) or _refusal(run, block):
-            return found
-    for block in page.of_role("diagnose"):
-        if look := _look(run, block):
-            return look
+    looked = _looks(page, run)
+    if looked is not None or run.looking:
+        return looked or Finish("succeeded")
     for block in page.steps:
         if action := _step(page, run, block, facts):
             return action
@@ -125,6 +122,14 @@ def started_steps(page: Runbook, run: Run) -> tuple[Block, ...]:
 
 
 # --- what only looks
+
+
+def _looks(page: Runbook, run: Run) -> Execute | Finish | None:
+    """What is to be looked at before the first step."""
+    for block in () if run.looking else page.of_role("precheck"):
+        if found := _look(run, block) or _refusal(run, block):
+            return found
+    return next((look for block in page.of_role("diagnose") if (look := _look(run, block))), None)
 
 
 def _look(run: Run, block: Block, after: int = 0) -> Execute | None:

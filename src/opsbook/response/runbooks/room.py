@@ -60,8 +60,12 @@ class Runbooks:
         alert: str = "",
         incident: str = "",
         stepwise: bool = False,
+        looking: bool = False,
     ) -> tuple[Run, bool]:
         """Start a page, or attach to the run of it that is under way with the same parameters.
+
+        Args:
+            looking: run the diagnose blocks only. They change nothing, so neither cooldown nor lock holds them up.
 
         Returns:
             The run, and whether it is one that others started.
@@ -74,14 +78,14 @@ class Runbooks:
         runbook, values = self._asked(book, page, params)
         hidden = tuple(name for name, spec in runbook.head.params.items() if spec.sensitive)
         shown = {name: value for name, value in values.items() if name not in hidden}
-        lock = _lock(runbook, shown)
+        lock = _lock(runbook, shown) + ("/diagnose" if looking else "")
         with self._starting:
             for other in self.records.unfinished():
                 if other.page == page and other.params == shown and other.lock == lock:
                     about = {"id": other.id, "page": page, "alert": alert}
                     self._site.journal.append(kinds.ATTACHED.name, other.subject, about, actor=actor)
                     return other, True
-            if automatic:
+            if automatic and not looking:
                 self._refuse_unless_due(runbook, lock, shown)
             number = int(self._site.journal.state.get(COUNTER) or 0) + 1
             run = Run(
@@ -101,6 +105,7 @@ class Runbooks:
                 alert=alert,
                 incident=incident,
                 stepwise=stepwise,
+                looking=looking,
             )
             self._workflow.sensitive[run.id] = {name: values[name] for name in hidden}
             data: dict[str, Any] = {
@@ -145,7 +150,7 @@ class Runbooks:
             raise Conflict(
                 f"alerts may not start {page.name} in {environment or 'no environment'}", where=page.file
             )
-        runs = self.records.runs(page=page.name, limit=200)
+        runs = [run for run in self.records.runs(page=page.name, limit=200) if not run.looking]
         last = next((run.ended_at for run in runs if run.lock == lock and run.ended_at is not None), None)
         if last is not None and now - last < page.head.rest:
             left = page.head.rest - (now - last)

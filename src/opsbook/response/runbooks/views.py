@@ -45,6 +45,7 @@ def page_view(page: Runbook, runs: Sequence[Run], *, whole: bool = False) -> dic
 
 def evidence(runs: Sequence[Run]) -> dict[str, Any]:
     """How runs went: the last one, the share that succeeded, the usual duration in seconds."""
+    runs = [run for run in runs if not run.looking]
     ended = [run for run in runs if run.ended and run.outcome not in {"cancelled", "refused"}][:EVIDENCE]
     worked = [run for run in ended if run.outcome == "succeeded"]
     seconds = [run.ended_at - run.started_at for run in worked if run.ended_at and run.started_at]
