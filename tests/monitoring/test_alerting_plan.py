@@ -11,6 +11,7 @@ from opsbook.book import Book, TextFiles, load
 from opsbook.monitoring.alerting.merging import kept_alive, merged
 from opsbook.monitoring.alerting.model import PUSHED, Alert, Notification, Record, Told, fingerprint_of
 from opsbook.monitoring.alerting.plan import RETENTION, decide
+from opsbook.monitoring.alerting.responding import INCIDENTS, Responders
 from opsbook.monitoring.alerting.routing import Router
 from opsbook.monitoring.alerting.scene import Manner, Plan, Scene
 from opsbook.monitoring.alerting.suppression import rules_from
@@ -517,7 +518,7 @@ def test_a_page_goes_to_who_is_on_call_at_that_moment() -> None:
         )
     )
     turn: list[tuple[str, ...] | None] = []
-    router = Router(book, lambda name: turn[-1] if name == "on-call" else None)
+    router = Router(book, Responders(on_call=lambda name: turn[-1] if name == "on-call" else None))
     alert = Alert({"alertname": "X"}, actions=({"page": "on-call"},))
 
     def told(people: tuple[str, ...] | None) -> list[str]:
@@ -529,3 +530,33 @@ def test_a_page_goes_to_who_is_on_call_at_that_moment() -> None:
     assert ["b", "a"] == told(("ben", "ana"))
     assert ["a"] == told(())
     assert ["a"] == told(("cem",))
+
+
+def test_an_incident_hears_of_what_it_is_opened_for() -> None:
+    """Of alerts that open one, and of those that page by an escalation, whose people are then left to the incident."""
+    book = load(
+        TextFiles(
+            {
+                "opsbook.yaml": b"name: shop\nowner: ana\nchannels: {a: {webhook: 'http://a.example'}}\n"
+                b"contacts:\n  ana: {channel: a}\n",
+                "monitoring/notifications.yaml": b"channels: []\n",
+            }
+        )
+    )
+    there = Responders(
+        opens=lambda alert: alert.severity == "critical",
+        escalates=lambda name: name == "primary",
+        receive=lambda notification: "",
+    )
+
+    def told(responders: Responders, alert: Alert) -> list[str]:
+        return [one.channel for one in Router(book, responders).destinations(alert)]
+
+    critical = Alert({"alertname": "X", "severity": "critical"})
+    paging = Alert({"alertname": "Y", "severity": "warning"}, actions=({"page": "primary"},))
+    plain = Alert({"alertname": "Z", "severity": "warning"}, actions=({"page": "ana"},))
+
+    assert [INCIDENTS] == told(there, critical)
+    assert [INCIDENTS] == told(there, paging)
+    assert ["a"] == told(there, plain)
+    assert [] == told(Responders(), critical)

@@ -51,6 +51,11 @@ class Cover(Part):
         description="Where messages go.",
         examples=[{"ops-alerts": {"url": "slack://{secret:slack}/#ops-alerts"}}],
     )
+    console: Annotated[str, matching(r"https?://[^\s/?#@{}]+(/[^\s?#{}]*)?", "a web address")] | None = Field(
+        None,
+        description="Where people reach opsbook; the links in messages begin so. Left out: its own address.",
+        examples=["https://ops.example.com"],
+    )
     review: Seconds | None = Field(
         None, description="How often a page is read again, where it does not say so itself.", examples=["90d"]
     )

@@ -101,6 +101,7 @@ def _book(files: Files, draft: Draft, cover: Cover, warnings: tuple[Problem, ...
         environments=MappingProxyType({name: draft.environments[name] for name in order}),
         strategies=MappingProxyType(dict(draft.strategies)),
         write_back=cover.write_back,
+        console=cover.console,
         digest=_digest(draft),
         where=files.where,
         commit=files.commit,

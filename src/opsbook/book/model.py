@@ -48,6 +48,7 @@ class Book:
     environments: Mapping[str, Environment]
     strategies: Mapping[str, Strategy]
     write_back: bool
+    console: str | None
     digest: str
     where: str
     commit: str

@@ -42,23 +42,30 @@ def with_urls(site: Site, book: Book, environment: str, config: dict[str, Any]) 
     """`config` with every ``{url:SERVICE}`` of its command and environment filled in."""
 
     def url(match: re.Match[str]) -> str:
-        if match[1] is None:
-            return match[0]
-        entry = entry_of(site, book, environment, match[1])
-        if entry is None:
-            raise Invalid(
-                f"{match[1]} has no port, so it has no address", where=f"{environment}: {{url:{match[1]}}}"
-            )
-        # What runs beside the proxy reaches it on loopback even when it listens on every network.
-        address = "127.0.0.1" if entry.address in ("0.0.0.0", "::") else entry.address  # noqa: S104
-        if entry.kind == "tcp":
-            return f"{address}:{entry.port}"
-        return f"http://{entry.host or address}:{entry.port}{entry.path.rstrip('/')}"
+        return match[0] if match[1] is None else url_of(site, book, environment, match[1])
 
     filled = dict(config)
     filled["command"] = [_URL.sub(url, part) for part in config.get("command") or ()]
     filled["env"] = {name: _URL.sub(url, value) for name, value in (config.get("env") or {}).items()}
     return filled
+
+
+def url_of(site: Site, book: Book, environment: str, service: str) -> str:
+    """Where a service is reached from beside the proxy: a web address, or ``host:port`` of a TCP service.
+
+    Raises:
+        Invalid: it has no port. NotFound: it is not in that environment.
+    """
+    entry = entry_of(site, book, environment, service)
+    if entry is None:
+        raise Invalid(
+            f"{service} has no port, so it has no address", where=f"{environment}: {{url:{service}}}"
+        )
+    # What runs beside the proxy reaches it on loopback even when it listens on every network.
+    address = "127.0.0.1" if entry.address in ("0.0.0.0", "::") else entry.address  # noqa: S104
+    if entry.kind == "tcp":
+        return f"{address}:{entry.port}"
+    return f"http://{entry.host or address}:{entry.port}{entry.path.rstrip('/')}"
 
 
 def _assigned_port(site: Site, book: Book, environment: str, service: str) -> int:

@@ -25,7 +25,9 @@ from opsbook.server.console.console import Console, Parts
 from opsbook.server.fires import Fires
 from opsbook.server.handbook import Handbook
 from opsbook.server.observing import Observing
+from opsbook.server.responding import Duty, Responding
 from opsbook.server.rooms import Rooms
+from opsbook.server.state import Running
 from opsbook.server.watching import Ground, Watching
 from opsbook.world.hosts.clock import SystemClock
 from opsbook.world.hosts.faults import CRASH_VARIABLE, fault_at
@@ -69,21 +71,25 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
         at_failure.callback(runtime.close)
         traffic = EnvoyTraffic(state / "proxy", clock)
         at_failure.callback(traffic.close)
+        ground = Ground(
+            handbook=handbook,
+            journal=journal,
+            secrets=secrets,
+            clock=clock,
+            traffic=traffic,
+            book=book,
+            state=state,
+            stopping=stopping,
+            log=log,
+            boundary=boundary,
+            at_failure=at_failure,
+        )
+        duty = Duty(ground)
         watching = Watching(
-            Ground(
-                handbook=handbook,
-                journal=journal,
-                secrets=secrets,
-                clock=clock,
-                traffic=traffic,
-                book=book,
-                state=state,
-                stopping=stopping,
-                log=log,
-                boundary=boundary,
-                at_failure=at_failure,
-            ),
+            ground,
             deploying=lambda: {(one.environment, one.service) for one in site.records.unfinished()},
+            responders=duty.responders,
+            url=lambda: handbook.current().console or _own_address(state),
         )
         synthetic = SyntheticLoad(clock)
         at_failure.callback(synthetic.close)
@@ -108,7 +114,10 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             boundary=boundary,
         )
         deployments = Deployments(site, stopping, log, book_errors=handbook.errors)
+        responding = Responding(ground, duty, watching, site, durable)
+        at_failure.callback(responding.close)
         deployments.start()
+        responding.start()
         watching.start()
         fires.watch(watching.monitoring.rules)
         observing = Observing(
@@ -153,6 +162,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             gate_routes(deployments.gatekeeper, site.records, deployments.requests, deployments.view),
             security_routes(security),
             *watching.routers(),
+            *responding.routers(),
             book_routes(handbook),
         ),
         events=journal,
@@ -163,6 +173,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
         stop=_stop(deployments, loops, stopping),
         close=_close(
             synthetic.close,
+            responding.close,
             durable.close,
             runtime.close,
             watching.close,
@@ -170,6 +181,11 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             journal.close,
         ),
     )
+
+
+def _own_address(state: Path) -> str:
+    found = Running.read(state)
+    return found.url if found is not None else ""
 
 
 def _status(deployments: Deployments, handbook: Handbook) -> Callable[[str | None], dict[str, Any]]:

@@ -20,6 +20,7 @@ from opsbook.book.settings import MonitoringSettings
 from opsbook.journal import Journal
 from opsbook.monitoring.alerting.alertmanager_api import router as alertmanager_routes
 from opsbook.monitoring.alerting.api import router as alerting_routes
+from opsbook.monitoring.alerting.responding import Responders
 from opsbook.monitoring.alerting.room import Alerting
 from opsbook.monitoring.api import router as monitoring_routes
 from opsbook.monitoring.backend import Backend
@@ -90,9 +91,18 @@ class Watching:
 
     Args:
         deploying: the services that are being deployed; asked from `start` on only.
+        responders: who is on call, and who opens incidents.
+        url: the console's address, as it is at that moment.
     """
 
-    def __init__(self, ground: Ground, deploying: Callable[[], Collection[Place]]) -> None:
+    def __init__(
+        self,
+        ground: Ground,
+        deploying: Callable[[], Collection[Place]],
+        *,
+        responders: Responders,
+        url: Callable[[], str],
+    ) -> None:
         self._ground = ground
         handbook, journal, secrets, clock = ground.handbook, ground.journal, ground.secrets, ground.clock
         closing = ground.at_failure.callback
@@ -125,6 +135,8 @@ class Watching:
             secrets,
             clock,
             deploying=deploying,
+            responders=responders,
+            url=url,
             new_id=new_token,
             log=log,
             boundary=ground.boundary,

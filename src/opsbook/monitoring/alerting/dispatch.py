@@ -27,8 +27,9 @@ from opsbook.monitoring.alerting.model import PUSHED, Alert, Record, Silence, Su
 from opsbook.monitoring.alerting.plan import decide
 from opsbook.monitoring.alerting.pushed import entries_of
 from opsbook.monitoring.alerting.pushed import run_out as pushed_run_out
+from opsbook.monitoring.alerting.responding import Responders
 from opsbook.monitoring.alerting.rounds import Rounds
-from opsbook.monitoring.alerting.routing import OnCall, Router
+from opsbook.monitoring.alerting.routing import Router
 from opsbook.monitoring.alerting.scene import Manner, Plan, Scene
 from opsbook.monitoring.alerting.silences import Change, run_out
 from opsbook.monitoring.alerting.suppression import Rules, rules_from
@@ -50,7 +51,7 @@ class Dispatch:
     Args:
         book: the handbook at this moment.
         deploying: environments and services that are being deployed now.
-        on_call: who is on call by a schedule now.
+        responders: who is on call, and who opens incidents.
         log: takes what went wrong in the background, a line each.
         boundary: called with the name of each place where a crash matters.
     """
@@ -63,7 +64,7 @@ class Dispatch:
         clock: Clock,
         *,
         deploying: Callable[[], Collection[Place]],
-        on_call: OnCall,
+        responders: Responders,
         log: Callable[[str], None],
         boundary: Callable[[str], None],
     ) -> None:
@@ -72,7 +73,7 @@ class Dispatch:
         self._delivery = delivery
         self._clock = clock
         self._deploying = deploying
-        self._on_call = on_call
+        self._responders = responders
         self._suspects: tuple[Suspects, ...] = ()
         self._rounds = Rounds(clock)
         self._log = log
@@ -267,7 +268,7 @@ class Dispatch:
         if book is self._read_from:
             return
         wishes = book.notifications.delivery
-        self.router, self.rules = Router(book, self._on_call), rules_from(book)
+        self.router, self.rules = Router(book, self._responders), rules_from(book)
         self.manners = {
             name: _manner(wishes.get(name), channel.kind) for name, channel in book.channels.items()
         }

@@ -20,7 +20,8 @@ from opsbook.monitoring.alerting.model import (
     Silence,
     Suppression,
 )  # fmt: skip
-from opsbook.monitoring.alerting.routing import Destination, OnCall
+from opsbook.monitoring.alerting.responding import INCIDENTS, NOBODY, Responders
+from opsbook.monitoring.alerting.routing import Destination
 from opsbook.monitoring.alerting.scene import Manner
 from opsbook.monitoring.alerting.silences import Wanted, added, expired, preview
 from opsbook.monitoring.notifications.delivery import ChannelState, Delivery
@@ -56,9 +57,9 @@ class Alerting:
         journal: where all is kept.
         secrets: for channels.
         deploying: environments and services that are being deployed now.
-        on_call: who is on call by a schedule now; None: there is no such schedule.
+        responders: who is on call, and who opens incidents.
         new_id: an identifier nobody can guess, as hexadecimal digits.
-        url: of the console, for links; may be empty.
+        url: gives the console's address, for links; may be empty.
         log: takes what went wrong in the background, a line each.
         boundary: called with the name of each place where a crash matters.
     """
@@ -71,19 +72,26 @@ class Alerting:
         clock: Clock,
         *,
         deploying: Callable[[], Collection[Place]] = frozenset,
-        on_call: OnCall = lambda _: None,
+        responders: Responders = NOBODY,
         new_id: Callable[[], str],
-        url: str = "",
+        url: Callable[[], str] = str,
         log: Callable[[str], None],
         boundary: Callable[[str], None] = lambda place: None,
     ) -> None:
         self._book = book
         self._clock = clock
         self._new_id = new_id
-        self.url = url
         ledger = Ledger(journal)
         self.delivery = Delivery(
-            book, ledger, Senders(secrets), secrets.mask, clock, url=url, log=log, boundary=boundary
+            book,
+            ledger,
+            Senders(secrets),
+            secrets.mask,
+            clock,
+            url=url,
+            log=log,
+            boundary=boundary,
+            inside={INCIDENTS: responders.receive} if responders.receive is not None else {},
         )
         self._dispatch = Dispatch(
             book,
@@ -91,7 +99,7 @@ class Alerting:
             self.delivery,
             clock,
             deploying=deploying,
-            on_call=on_call,
+            responders=responders,
             log=log,
             boundary=boundary,
         )
@@ -249,6 +257,17 @@ class Alerting:
         group = GroupMessage(key=f"{{}}/test:{{{self._new_id()}}}", labels=alert.labels, firing=(alert,))
         notification = Notification(id=self._new_id(), channel=channel, groups=(group,), at=now)
         return self.delivery.test(channel, notification)
+
+    def send(self, notification: Notification) -> None:
+        """Put a message of somebody else's into the outbox: no limit, no quiet hours, nothing bundled.
+
+        Twice with one id is once, as long as it waits. It is sent even when it cannot be written down.
+
+        Raises:
+            NotFound: there is no such channel.
+        """
+        self.delivery.channel(notification.channel)
+        self.delivery.put(notification)
 
     @property
     def trouble(self) -> str:

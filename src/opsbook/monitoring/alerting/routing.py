@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -10,6 +10,7 @@ from opsbook.book import Book
 from opsbook.book.matchers import LabelMatcher
 from opsbook.book.notifications import GROUP_BY, NotificationsFile, RouteSpec
 from opsbook.monitoring.alerting.model import Alert, Route
+from opsbook.monitoring.alerting.responding import INCIDENTS, NOBODY, ROUTE, Responders
 from opsbook.promql.series import Matcher
 
 EVERYTHING = "..."
@@ -70,7 +71,6 @@ def _child(parent: Route, spec: RouteSpec) -> Route:
 V = TypeVar("V")
 
 People = tuple[tuple[str, ...] | None, ...]
-OnCall = Callable[[str], tuple[str, ...] | None]
 
 
 def _or(own: V | None, inherited: V) -> V:
@@ -82,18 +82,18 @@ class Router:
 
     Args:
         book: says who owns a service, and by which channel a contact is reached.
-        on_call: the contacts who are on call by a schedule now; None: there is no such schedule.
+        responders: who is on call, and for which alerts an incident opens.
     """
 
-    def __init__(self, book: Book, on_call: OnCall = lambda _: None) -> None:
+    def __init__(self, book: Book, responders: Responders = NOBODY) -> None:
         self.root = routes_from(book.notifications)
         self._book = book
-        self._on_call = on_call
+        self._responders = responders
         self._known: dict[tuple[str, int, People], tuple[Destination, ...]] = {}
 
     def destinations(self, alert: Alert) -> tuple[Destination, ...]:
         """The channels that are told of `alert`, each once, with the group it is in there."""
-        people = tuple(self._on_call(one["page"]) for one in alert.actions if "page" in one)
+        people = tuple(self._responders.on_call(one["page"]) for one in alert.actions if "page" in one)
         remembered = alert.fingerprint, hash(tuple(tuple(one.items()) for one in alert.actions)), people
         found = self._known.get(remembered)
         if found is None:
@@ -115,12 +115,20 @@ class Router:
                 if channel not in seen:
                     seen.add(channel)
                     yield _destination("{}/actions", channel, self.root, alert.labels)
+        if self._responders.receive is not None and self._opens(alert):
+            yield _destination("{}/incidents", INCIDENTS, ROUTE, alert.labels)
+
+    def _opens(self, alert: Alert) -> bool:
+        asked = self._responders
+        return asked.opens(alert) or any(asked.escalates(one.get("page", "")) for one in alert.actions)
 
     def _named(self, action: Mapping[str, str], labels: Mapping[str, str]) -> tuple[str, ...]:
         if channel := action.get("channel"):
             return (channel,)
         name = action.get("page", "")
-        if (people := self._on_call(name)) is None:
+        if self._responders.escalates(name):
+            return ()  # the incident pages them, one after the other
+        if (people := self._responders.on_call(name)) is None:
             return self._channels_of(name)
         found = tuple(dict.fromkeys(channel for one in people for channel in self._channels_of(one)))
         return found or self._responsible(labels)  # nobody is on call, or none of them can be reached
