@@ -84,9 +84,17 @@ def problems(alerts: str, **more: str) -> list[str]:
             "alerts: [{name: A, condition: up, runbook: pag}]",
             'no runbook is called "pag" (hint: did you mean "page"?)',
         ),
+        (
+            "alerts: [{name: A, condition: up, actions: [{run: pag}]}]",
+            'actions[0].run: no runbook is called "pag" (hint: did you mean "page"?)',
+        ),
+        (
+            "alerts: [{name: A, condition: up, actions: [{run: page}]}]",
+            "actions[0].run: page is a page to read: none of its blocks has a role",
+        ),
         ("alerts: [{name: a b, condition: up}]", "alerts[0].name: expected a name such as HighErrorRate"),
         ("alerts: [{name: A, condition: up, labels: {severity: x}}]", "severity is set by opsbook"),
-        ("alerts: [{name: A, condition: up, actions: [{}]}]", "expected exactly one of page and channel"),
+        ("alerts: [{name: A, condition: up, actions: [{}]}]", "expected exactly one of page, channel and run"),
         ("alerts: [{name: A, condition: up, actions: [{channel: x}]}]", 'no channel is called "x"'),
         ("alerts: [{name: A, condition: up, services: [x]}]", 'no service is called "x"'),
         (

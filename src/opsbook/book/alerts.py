@@ -76,17 +76,27 @@ class Action(Part):
     """What is done besides what the routes of notifications say; exactly one of them."""
 
     page: Line | None = Field(
-        None, description="Whom to wake: a contact, or a schedule.", examples=["on-call"]
+        None, description="Whom to wake: a contact, a schedule or an escalation.", examples=["on-call"]
     )
     channel: Line | None = Field(
         None, description="A channel of opsbook.yaml to tell.", examples=["ops-alerts"]
     )
 
+    run: Name | None = Field(
+        None,
+        description="A page of runbooks/ to run; the alert's labels are its parameters of the same names.",
+        examples=["disk-full"],
+    )
+
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if (self.page is None) == (self.channel is None):
-            wrong("expected exactly one of page and channel", "{channel: ops-alerts}")
+        if sum(one is not None for one in (self.page, self.channel, self.run)) != 1:
+            wrong("expected exactly one of page, channel and run", "{channel: ops-alerts}")
         return self
+
+    def to_json(self) -> dict[str, str]:
+        """What is written of it."""
+        return {key: text for key in ("page", "channel", "run") if (text := getattr(self, key)) is not None}
 
 
 class AlertSpec(Part):
@@ -124,7 +134,7 @@ class AlertSpec(Part):
         None, description="The page of runbooks/ that says what to do.", examples=["high-error-rate"]
     )
     actions: tuple[Action, ...] = Field(
-        (), description="Who is told.", examples=[[{"page": "on-call"}, {"channel": "ops-alerts"}]]
+        (), description="Who is told, and what is run.", examples=[[{"page": "on-call"}, {"channel": "ops-alerts"}]]
     )
     services: tuple[Name, ...] | None = Field(
         None, min_length=1, description="Only of these services.", examples=[["web"]]

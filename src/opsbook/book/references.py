@@ -217,10 +217,12 @@ def _alerts(draft: Draft) -> Iterator[Problem]:
         yield from _known(document, ("disable", index), "default alert", name, DEFAULT_ALERTS)
 
 
-def _runbook(draft: Draft, document: Document, loc: Loc, runbook: str | None) -> Iterator[Problem]:
+def _runbook(
+    draft: Draft, document: Document, loc: Loc, runbook: str | None, key: str = "runbook"
+) -> Iterator[Problem]:
     if runbook is not None and runbook not in draft.runbooks:
         hint = did_you_mean(runbook, draft.runbooks) or f"write runbooks/{runbook}.md"
-        yield document.problem((*loc, "runbook"), f'no runbook is called "{runbook}"', hint)
+        yield document.problem((*loc, key), f'no runbook is called "{runbook}"', hint)
 
 
 def _actions(draft: Draft, document: Document, loc: Loc, actions: Iterable[Action]) -> Iterator[Problem]:
@@ -229,6 +231,11 @@ def _actions(draft: Draft, document: Document, loc: Loc, actions: Iterable[Actio
         if action.channel is not None and draft.cover is not None:
             at: Loc = (*loc, "actions", index, "channel")
             yield from _known(document, at, "channel", action.channel, draft.cover.channels)
+        yield from _runbook(draft, document, (*loc, "actions", index), action.run, key="run")
+        page = draft.pages.get(action.run or "")
+        if page is not None and not page.executable:
+            said = f"{page.name} is a page to read: none of its blocks has a role"
+            yield document.problem((*loc, "actions", index, "run"), said, f"opsbook runbooks import {page.file}")
 
 
 def _schedules(draft: Draft) -> Iterator[Problem]:

@@ -120,12 +120,15 @@ class Router:
 
     def _opens(self, alert: Alert) -> bool:
         asked = self._responders
-        return asked.opens(alert) or any(asked.escalates(one.get("page", "")) for one in alert.actions)
+        return asked.opens(alert) or any(
+            "run" in one or asked.escalates(one.get("page", "")) for one in alert.actions
+        )
 
     def _named(self, action: Mapping[str, str], labels: Mapping[str, str]) -> tuple[str, ...]:
         if channel := action.get("channel"):
             return (channel,)
-        name = action.get("page", "")
+        if (name := action.get("page")) is None:
+            return ()  # a page of runbooks/ to run
         if self._responders.escalates(name):
             return ()  # the incident pages them, one after the other
         if (people := self._responders.on_call(name)) is None:

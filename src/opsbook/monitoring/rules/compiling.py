@@ -141,10 +141,7 @@ def rule_of(alert: AlertSpec) -> AlertingRule:
 
 
 def _actions(actions: Sequence[Action]) -> tuple[Mapping[str, str], ...]:
-    return tuple(
-        {"page": action.page} if action.page is not None else {"channel": action.channel or ""}
-        for action in actions
-    )
+    return tuple(action.to_json() for action in actions)
 
 
 # --- rule files ---------------------------------------------------------------------------------------------------

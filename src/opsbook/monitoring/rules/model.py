@@ -39,7 +39,8 @@ class AlertingRule:
         keep_firing_for: seconds that it goes on firing after the condition has ended.
         labels: added to the series' own; templates.
         annotations: what is said about it; templates. ``runbook`` names a page of the handbook.
-        actions: what the handbook wants done besides routing: ``{"page": "on-call"}``, ``{"channel": "ops-alerts"}``.
+        actions: what the handbook wants done besides routing: ``{"page": "on-call"}``, ``{"channel": "ops-alerts"}``,
+            ``{"run": "disk-full"}``.
         where: file and line.
     """
 
