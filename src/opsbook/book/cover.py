@@ -26,6 +26,11 @@ class Contact(Part):
     channel: Name | None = Field(
         None, description="A channel of this file that reaches them.", examples=["ops-alerts"]
     )
+    fallback: tuple[Name, ...] = Field(
+        (),
+        description="Further channels that reach them: pages go there when the first one does not take them.",
+        examples=[["alice-sms"]],
+    )
     timezone: Timezone | None = Field(None, description="Where their day is.", examples=["Europe/Berlin"])
     members: tuple[Name, ...] = Field((), description="A team's contacts.", examples=[["alice"]])
 

@@ -12,10 +12,12 @@ from opsbook.book.dashboards import DashboardFile
 from opsbook.book.document import Document, Node
 from opsbook.book.effective import EffectiveService
 from opsbook.book.environment import Environment
+from opsbook.book.escalations import EscalationSpec, HeartbeatSpec
 from opsbook.book.freezes import Freeze
 from opsbook.book.notifications import NotificationsFile
 from opsbook.book.oncall import ScheduleSpec
 from opsbook.book.pipeline import Pipeline
+from opsbook.book.postmortems import PostmortemPage, PostmortemsSpec, StatusPageSpec
 from opsbook.book.probes import ProbeSpec
 from opsbook.book.roles import Grant
 from opsbook.book.rule_files import RuleFile
@@ -67,6 +69,11 @@ class Draft:
     targets: tuple[TargetSpec, ...] = ()
     slos: SlosFile = field(default_factory=SlosFile)
     schedules: tuple[ScheduleSpec, ...] = ()
+    postmortems: PostmortemsSpec = field(default_factory=PostmortemsSpec)
+    postmortem_pages: Mapping[str, PostmortemPage] = field(default_factory=dict)
+    status_page: StatusPageSpec | None = None
+    escalations: tuple[EscalationSpec, ...] = ()
+    heartbeat: HeartbeatSpec | None = None
     runbooks: frozenset[str] = frozenset()  # the stems of runbooks/*.md
     pages: Mapping[str, Runbook] = field(default_factory=dict)  # those of them that are sound
     dashboards: Mapping[str, DashboardFile] = field(default_factory=dict)

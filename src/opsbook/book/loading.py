@@ -24,6 +24,7 @@ from opsbook.book.document import Document, parse
 from opsbook.book.draft import COVER, FREEZES, PIPELINE, ROLES, STRATEGIES, Draft
 from opsbook.book.effective import resolve
 from opsbook.book.environment import Environment
+from opsbook.book.escalation_advice import escalation_faults
 from opsbook.book.fields import Part
 from opsbook.book.files import Files
 from opsbook.book.freezes import FreezesFile
@@ -32,6 +33,13 @@ from opsbook.book.model import Book, granted
 from opsbook.book.notifications import NOTIFICATIONS, NotificationsFile
 from opsbook.book.oncall import POLICY, PolicyFile
 from opsbook.book.pipeline import Pipeline, PipelineFile
+from opsbook.book.postmortems import (
+    PostmortemPage,
+    PostmortemsSpec,
+    is_postmortem,
+    postmortem_advice,
+    read_postmortem,
+)
 from opsbook.book.probes import PROBES, ProbesFile
 from opsbook.book.problems import HandbookError, Problem, in_order
 from opsbook.book.references import dangling
@@ -80,6 +88,9 @@ def load_or_problems(files: Files, *, today: date | None = None) -> tuple[Book |
     reading.problems += dangling(draft)
     reading.problems += conflicts(draft)
     reading.problems += runbook_advice(draft)
+    reading.problems += escalation_faults(draft)
+    contacts = draft.cover.contacts if draft.cover else {}
+    reading.problems += postmortem_advice(draft.postmortem_pages, contacts, today)
     texts = reading.texts(paths)
     reading.problems += advice(draft, texts, frozenset(paths), today)
     problems = in_order(reading.problems)
@@ -119,6 +130,11 @@ def _book(files: Files, draft: Draft, cover: Cover, warnings: tuple[Problem, ...
         slos=draft.slos,
         monitoring=cover.monitoring,
         schedules=draft.schedules,
+        postmortems=draft.postmortems,
+        postmortem_pages=MappingProxyType(dict(draft.postmortem_pages)),
+        status_page=draft.status_page,
+        escalations=draft.escalations,
+        heartbeat=draft.heartbeat,
         runbooks=MappingProxyType(dict(draft.pages)),
         dashboards=MappingProxyType(dict(draft.dashboards)),
     )
@@ -181,6 +197,11 @@ class _Reading:
             targets=targets.targets if targets else (),
             slos=self._slos() if SLOS in paths else SlosFile(),
             schedules=policy.schedules if policy else (),
+            postmortems=policy.postmortems if policy else PostmortemsSpec(),
+            postmortem_pages=self._postmortems(paths),
+            status_page=policy.status_page if policy else None,
+            escalations=policy.escalations if policy else (),
+            heartbeat=policy.heartbeat if policy else None,
             runbooks=frozenset(_pages(paths)),
             pages=self._runbooks(paths),
             dashboards=self._dashboards(paths),
@@ -284,6 +305,17 @@ class _Reading:
                     self.documents[head.file] = head
                 if page is not None:
                     found[name] = page
+        return found
+
+    def _postmortems(self, paths: tuple[str, ...]) -> dict[str, PostmortemPage]:
+        found = {}
+        for path in filter(is_postmortem, paths):
+            content = self._read(path)
+            if content is not None:
+                page, problems = read_postmortem(path, content)
+                self.problems += problems
+                if page is not None:
+                    found[path] = page
         return found
 
     def _pipeline(self) -> Pipeline | None:

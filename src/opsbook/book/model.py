@@ -13,10 +13,12 @@ from opsbook.book.cover import Contact
 from opsbook.book.dashboards import DashboardFile
 from opsbook.book.effective import EffectiveService
 from opsbook.book.environment import Environment
+from opsbook.book.escalations import EscalationSpec, HeartbeatSpec
 from opsbook.book.freezes import Freeze
 from opsbook.book.notifications import NotificationsFile
 from opsbook.book.oncall import ScheduleSpec
 from opsbook.book.pipeline import Pipeline
+from opsbook.book.postmortems import PostmortemPage, PostmortemsSpec, StatusPageSpec
 from opsbook.book.probes import ProbeSpec
 from opsbook.book.problems import Problem, did_you_mean
 from opsbook.book.roles import Grant
@@ -66,6 +68,11 @@ class Book:
     slos: SlosFile = field(default_factory=SlosFile)
     monitoring: MonitoringSettings = field(default_factory=MonitoringSettings)
     schedules: tuple[ScheduleSpec, ...] = ()
+    postmortems: PostmortemsSpec = field(default_factory=PostmortemsSpec)
+    postmortem_pages: Mapping[str, PostmortemPage] = field(default_factory=dict)  # by their paths
+    status_page: StatusPageSpec | None = None
+    escalations: tuple[EscalationSpec, ...] = ()
+    heartbeat: HeartbeatSpec | None = None
     runbooks: Mapping[str, Runbook] = field(default_factory=dict)  # by the stems of runbooks/*.md
     dashboards: Mapping[str, DashboardFile] = field(default_factory=dict)  # by the stems of their files
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from opsbook.book.fields import Line, Name, Part, wrong
+from opsbook.book.escalations import EscalationSpec, HeartbeatSpec
+from opsbook.book.fields import Line, Name, OrEmpty, Part, wrong
 from opsbook.book.moments import LocalTime, Timezone
+from opsbook.book.postmortems import PostmortemsSpec, StatusPageSpec
 from opsbook.book.windows import Weekly
 
 POLICY = "incidents/policy.yaml"
@@ -66,6 +68,32 @@ class PolicyFile(Part):
     """The whole file."""
 
     schedules: tuple[ScheduleSpec, ...] = Field((), description="Who is on call when.")
+    postmortems: Annotated[PostmortemsSpec, OrEmpty] = Field(
+        default_factory=PostmortemsSpec,
+        description="Which incidents get one.",
+        examples=[{"severities": ["SEV1", "SEV2"]}],
+        json_schema_extra={"default": {}},
+    )
+    status_page: StatusPageSpec | None = Field(
+        None,
+        description="What customers see. Left out: there is none.",
+        examples=[{"services": {"web": "Web shop"}}],
+    )
+    escalations: tuple[EscalationSpec, ...] = Field(
+        (), description="Who is paged about an incident; the first is the usual one."
+    )
+    heartbeat: HeartbeatSpec | None = Field(
+        None, description="What is asked again and again, so that somebody notices when opsbook is gone."
+    )
+
+    @model_validator(mode="after")
+    def _escalations_named_once(self) -> Self:
+        names = [one.name for one in self.escalations]
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                hint = "give each its own name"
+                wrong(f"there are two escalations {name}", hint, at=("escalations", number, "name"))
+        return self
 
     @model_validator(mode="after")
     def _schedules_named_once(self) -> Self:

@@ -38,6 +38,7 @@ def dangling(draft: Draft) -> Iterator[Problem]:
     yield from _probes(draft)
     yield from _slos(draft)
     yield from _schedules(draft)
+    yield from _status_page(draft)
 
 
 def _known(document: Document, loc: Loc, what: str, name: str, known: Iterable[str]) -> Iterator[Problem]:
@@ -71,6 +72,9 @@ def _contacts(draft: Draft) -> Iterator[Problem]:
             yield from _known(
                 document, ("contacts", name, "channel"), "channel", contact.channel, draft.cover.channels
             )
+        for index, channel in enumerate(contact.fallback):
+            loc: Loc = ("contacts", name, "fallback", index)
+            yield from _known(document, loc, "channel", channel, draft.cover.channels)
     circle = find_cycle({name: contact.members for name, contact in draft.cover.contacts.items()})
     if circle:
         yield document.problem(
@@ -236,6 +240,12 @@ def _actions(draft: Draft, document: Document, loc: Loc, actions: Iterable[Actio
         if page is not None and not page.executable:
             said = f"{page.name} is a page to read: none of its blocks has a role"
             yield document.problem((*loc, "actions", index, "run"), said, f"opsbook runbooks import {page.file}")
+
+
+def _status_page(draft: Draft) -> Iterator[Problem]:
+    document = draft.document(POLICY)
+    for name in draft.status_page.services if draft.status_page else ():
+        yield from _known(document, ("status_page", "services", name), "service", name, draft.service_names)
 
 
 def _schedules(draft: Draft) -> Iterator[Problem]:
