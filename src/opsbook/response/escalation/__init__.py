@@ -1,0 +1,1 @@
+"""Pages people about an incident, one after the other, until somebody answers."""
