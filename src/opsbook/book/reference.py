@@ -100,6 +100,12 @@ stand within a string in double quotes, in a URL behind the host. A PromQL check
 when it is not 0), an `http` one when the status is that of the line `HTTP 200` below the request.
 
 """,
+    "postmortem": """\
+The front matter of a post-mortem such as `incidents/2026-11-21-orders-fail.md`. What is wrong in one is a warning: it never
+keeps the handbook from being read. Tasks below the heading *Actions* are promises: `- [ ] TEXT (owner: ana, due:
+2026-12-01)`.
+
+""",
     "freezes": """\
 A freeze has either `from` and `until`, or `weekly`. Where clocks are set back, it begins at the first of two equal
 times and ends at the last; a time that is jumped over is the moment of the jump.

@@ -16,6 +16,7 @@ from opsbook.book.freezes import FreezesFile
 from opsbook.book.notifications import NOTIFICATIONS, NotificationsFile
 from opsbook.book.oncall import POLICY, PolicyFile
 from opsbook.book.pipeline import PipelineFile
+from opsbook.book.postmortems import PostmortemHead
 from opsbook.book.probes import PROBES, ProbesFile
 from opsbook.book.roles import RolesFile
 from opsbook.book.runbooks import RunbookHead
@@ -43,6 +44,7 @@ KINDS: Mapping[str, tuple[str, type[Part]]] = MappingProxyType(
         "slos": (SLOS, SlosFile),
         "policy": (POLICY, PolicyFile),
         "runbook": ("runbooks/NAME.md", RunbookHead),
+        "postmortem": ("incidents/DAY-NAME.md", PostmortemHead),
         "dashboard": ("monitoring/dashboards/NAME.yaml", DashboardFile),
     }
 )
