@@ -37,6 +37,19 @@ class Live:
             self._runs[run].append(what)
             self._news.notify_all()
 
+    def said(self, run: str, step: str) -> str:
+        """What the newest try of a step has written so far."""
+        found: list[str] = []
+        with self._news:
+            for one in self._runs.get(run, ()):
+                if one.get("step") != step:
+                    continue
+                if one["type"] == "started":
+                    found.clear()
+                elif one["type"] == "output":
+                    found.append(one["text"])
+        return "".join(found)
+
     def follow(
         self, name: str, records: Records, stop: Callable[[], bool] = lambda: False
     ) -> Iterator[dict[str, Any] | None]:
