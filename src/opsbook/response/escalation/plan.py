@@ -113,6 +113,8 @@ def hurried(escalation: Escalation, now: float) -> Escalation:
     """The next step is due now; an acknowledged escalation begins again where it stopped."""
     if not escalation.open:
         return escalation
+    if escalation.state == "exhausted":
+        escalation = _again(escalation, now, "asked for once more")
     wait = escalation.chain.wait(escalation.position)
     return replace(escalation, state="paging", since=now - max(wait, escalation.hold), hold=0.0)
 
@@ -155,7 +157,7 @@ def _given_up(state: Escalation, now: float, reach: Reach) -> tuple[Escalation, 
 
 def _other_ways(state: Escalation, now: float, failing: Failing) -> Iterator[Sent]:
     """The channel that was taken fails: the next one of the same person."""
-    if state.state == "acknowledged" or state.state == "ended":
+    if state.state in {"acknowledged", "ended"}:
         return
     tried: dict[str, list[Sent]] = {}
     for page in _last_pages(state):
