@@ -84,6 +84,8 @@ class Incident(Protocol):
     @property
     def escalation(self) -> str: ...
     @property
+    def reopened(self) -> int: ...
+    @property
     def alerts(self) -> Sequence[Any]: ...
     @property
     def suspects(self) -> Sequence[Any]: ...
@@ -95,7 +97,7 @@ class Subject:
 
     Args:
         symptom: what is wrong, in a sentence. change: what changed shortly before.
-        diagnosis: what was found, in a few lines.
+        diagnosis: what was found, in a few lines. reopened: how often it was.
     """
 
     id: str
@@ -109,6 +111,7 @@ class Subject:
     acknowledged_at: float | None = None
     acknowledged_by: str = ""
     escalation: str = ""
+    reopened: int = 0
     symptom: str = ""
     change: str = ""
     diagnosis: str = ""
@@ -139,6 +142,7 @@ class Subject:
             acknowledged_at=incident.acknowledged_at,
             acknowledged_by=short(incident.acknowledged_by or "", 80),
             escalation=incident.escalation or "",
+            reopened=incident.reopened,
             symptom=short(alerts[0].summary, 300) if alerts else "",
             change=short(suspects[0].text, 300) if suspects else "",
         )

@@ -18,8 +18,8 @@ from opsbook.journal import Entry, Journal
 from opsbook.response.escalation.chains import OnCall, chain_for, reaching
 from opsbook.response.escalation.links import Claim, Links
 from opsbook.response.escalation.model import Escalation, Incident, Page, Sent, Subject
+from opsbook.response.escalation.paging import Pager
 from opsbook.response.escalation.plan import (
-    Decision,
     acknowledged,
     begun_again,
     decide,
@@ -28,14 +28,11 @@ from opsbook.response.escalation.plan import (
     hurried,
 )
 from opsbook.response.escalation.records import Records
-from opsbook.response.escalation.wording import next_in_words, page_of
+from opsbook.response.escalation.wording import next_in_words
 
 _LOOK: Final = 1.0  # seconds: channels fail, clocks jump, schedules change
 _IDLE: Final = 10.0
 _KEPT: Final = 90 * 86_400.0
-_REFUSED: Final = (
-    120.0  # seconds for which a channel counts as failing after it refused to take a page at all
-)
 _DIAGNOSIS: Final = 8192  # characters
 
 
@@ -44,6 +41,9 @@ class Incidents(Protocol):
 
     def acknowledge(self, id: str, actor: str) -> object:  # noqa: A002
         """Somebody has it. Raises NotFound, Conflict; Failed when it cannot be written."""
+
+    def get(self, id: str) -> Incident:  # noqa: A002
+        """Raises NotFound; Failed when it cannot be read."""
 
     def waiting(self) -> Iterable[Incident]:
         """Those that nobody has acknowledged and that are not over."""
@@ -81,17 +81,17 @@ class Escalations:
         self._records = Records(journal)
         self._on_call = on_call
         self._incidents = incidents
-        self._send = send
         self._links = links
+        self._pager = Pager(
+            book, send, links, now=now, failing=failing, address=address, log=log, boundary=boundary
+        )
         self._now = now
-        self._is_failing = failing
-        self._address = address
         self._log = log
         self._boundary = boundary
         self._news = threading.Condition(threading.RLock())
         self._known: dict[str, Escalation] = {}
-        self._refused: dict[str, float] = {}
         self._unsaid: dict[str, str] = {}  # acknowledged, and the incident does not know it yet
+        self._stale: set[str] = set()  # whose incidents may have changed while we were not there
         self._read = False
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -126,19 +126,20 @@ class Escalations:
                 return
             self._known = found | self._known
             self._read = True
+            for one in found.values():
+                if one.state == "acknowledged" and one.subject.acknowledged_at is None:
+                    self._unsaid.setdefault(one.id, one.acknowledged_by)
+            self._stale = {one.id for one in found.values() if one.open}
 
     def _run(self) -> None:
-        while True:
-            with self._news:
-                if self._stopping:
-                    return
+        while not self._ending():
             due: float | None = None
             try:
                 due = self.tick()
             except Exception as error:  # whatever it is, it must not end the thread that wakes people
                 self._log(f"escalation: {type(error).__name__}: {error}")
             with self._news:
-                if self._stopping:
+                if self._ending():
                     return
                 active = any(one.state == "paging" for one in self._known.values()) or self._unsaid
                 wait = _LOOK if active or not self._read else _IDLE
@@ -146,9 +147,13 @@ class Escalations:
                     wait = min(wait, max(0.01, due - self._now()))
                 self._news.wait(wait)
 
+    def _ending(self) -> bool:
+        return self._stopping
+
     def tick(self) -> float | None:
         """Page whoever is due, and write down what could not be. Returns when something is due next."""
         self._load()
+        self._ask_incidents()
         self._tell_incidents()
         due = None
         for name in [one.id for one in self.listed() if one.open]:
@@ -213,19 +218,11 @@ class Escalations:
                 current = ended(current, subject.state, now)
                 if known.open:
                     entries = [self._entry("ended", current, {"why": current.why, "pages": current.paged})]
-            elif not known.open:
+            elif not known.open and subject.reopened > before.reopened:
                 current = begun_again(current, subject, now, "opened again")
                 entries = [self._entry("retriggered", current, {"why": current.why})]
-            elif subject.acknowledged_at is not None and subject.acknowledged_at != before.acknowledged_at:
-                if known.state != "acknowledged":
-                    current, entries = self._answered(current, subject.acknowledged_by, now)
-            elif (
-                subject.acknowledged_at is None
-                and known.state == "acknowledged"
-                and subject.id not in self._unsaid
-            ):
-                current = begun_again(current, subject, now, "opened again")
-                entries = [self._entry("retriggered", current, {"why": current.why})]
+            elif known.open and _newly_acknowledged(subject, before) and subject.id not in self._unsaid:
+                current, entries = self._answered(current, subject.acknowledged_by, now)
             if current != known:
                 self._keep(current, entries)
                 self._news.notify_all()
@@ -299,7 +296,7 @@ class Escalations:
 
     def due(self, escalation: Escalation) -> float | None:
         """When something is due next (epoch seconds)."""
-        return due_at(escalation, self._failing)
+        return due_at(escalation, self._pager.failing)
 
     def next_in_words(self, escalation: Escalation) -> str:
         """``team-lead in 3m 10s``; empty when nobody comes next."""
@@ -318,11 +315,11 @@ class Escalations:
             if known is None:
                 return None
             book = self._book()
-            found = decide(known, self._now(), reaching(book, self._on_call), self._failing)
+            found = decide(known, self._now(), reaching(book, self._on_call), self._pager.failing)
             if found.pages or found.notes:
                 self._boundary(f"{name}:{found.escalation.position}:decided")
                 for sent in found.pages:
-                    self._hand_over(found, sent)
+                    self._pager.hand_over(found, sent)
                 entries = [self._entry(note.kind, found.escalation, note.data) for note in found.notes]
                 entries += [self._entry("paged", found.escalation, _said(sent)) for sent in found.pages]
                 self._keep(found.escalation, entries)
@@ -331,23 +328,17 @@ class Escalations:
                 self._known[name] = found.escalation
             return found.next_at
 
-    def _hand_over(self, found: Decision, sent: Sent) -> None:
-        address = self._address().rstrip("/")
-        link = f"{address}{self._links.make(found.escalation.id, sent.person)}" if address else ""
-        page = page_of(
-            found.escalation,
-            sent,
-            link=link,
-            url=f"{address}/incidents/{found.escalation.id}" if address else "",
-            next_names=next_in_words(found.escalation, found.next_at, sent.at),
-        )
-        try:
-            self._send(sent.channel, page)
-            self._refused.pop(sent.channel, None)
-        except Exception as error:  # the next channel, then the next step, are the answer to whatever it is
-            self._refused[sent.channel] = self._now()
-            self._log(f"channel {sent.channel} does not take a page about {found.escalation.id}: {error}")
-        self._boundary(f"{found.escalation.id}:{found.escalation.position}:sent")
+    def _ask_incidents(self) -> None:
+        """After a start: an incident that was solved in between pages nobody."""
+        for name in tuple(self._stale):
+            try:
+                self.follow(self._incidents.get(name))
+            except NotFound:
+                pass
+            except OpsbookError as error:
+                self._log(f"whether {name} is still open cannot be read: {error}")
+                continue
+            self._stale.discard(name)
 
     def _tell_incidents(self) -> None:
         """The incident is acknowledged too; what cannot be written now is said again."""
@@ -373,12 +364,6 @@ class Escalations:
         }
         return current, [self._entry("acknowledged", current, data, actor)]
 
-    def _failing(self, channel: str) -> bool:
-        at = self._refused.get(channel)
-        if at is not None and 0 <= self._now() - at < _REFUSED:
-            return True
-        return channel not in self._book().channels or self._is_failing(channel)
-
     def _keep(self, current: Escalation, entries: list[Entry]) -> None:
         self._known = {**self._known, current.id: current}
         over = [
@@ -401,6 +386,10 @@ class Escalations:
             {"incident": about.id, "turn": about.turn, **data},
             actor,
         )
+
+
+def _newly_acknowledged(subject: Subject, before: Subject) -> bool:
+    return subject.acknowledged_at is not None and subject.acknowledged_at != before.acknowledged_at
 
 
 def place_of(book: Book, subject: Subject) -> str:
