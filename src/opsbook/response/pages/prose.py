@@ -97,7 +97,7 @@ def _without_title(tokens: Sequence[Token], title: str) -> Iterator[Token]:
     first = next((index for index, one in enumerate(tokens) if one.type == "heading_open"), None)
     is_title = (
         first is not None
-        and tokens[first].tag == "h1"
+        and tokens[first].markup in {"#", "="}
         and tokens[first + 1].content.strip().casefold() == title.strip().casefold()
     )
     for index, token in enumerate(tokens):

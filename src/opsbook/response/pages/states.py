@@ -59,6 +59,8 @@ def sentence(run: Run) -> str:
     """Where a run is, in a sentence."""
     if run.ended:
         word = OUTCOMES[str(run.outcome)].word.capitalize()
+        if run.outcome == "failed" and run.reason:
+            return f"{run.reason[0].upper()}{run.reason[1:]}"
         return f"{word}: {run.reason}" if run.reason else f"{word}."
     if run.state == "paused":
         return f"Waits for {run.waiting_for}"
@@ -88,13 +90,13 @@ def review_of(page: Runbook, today: date, default_every: float | None) -> Review
         return Review(Condition("unknown", "never"))
     if every and today > reviewed + timedelta(seconds=every):
         return Review(Condition("warning", "overdue"), reviewed.isoformat())
-    return Review(Condition("ok", "read"), reviewed.isoformat())
+    return Review(Condition("ok", "up to date"), reviewed.isoformat())
 
 
 def share(evidence: Mapping[str, Any]) -> Condition:
     """How often a page worked, of the runs that say something about it."""
     rate = evidence["success_rate"]
     if rate is None:
-        return Condition("unknown", "never run")
+        return Condition("unknown", "none has ended" if evidence["runs"] else "never run")
     word = f"{rate * 100:.0f} %"
     return Condition("ok" if rate >= 0.9 else "warning" if rate >= 0.5 else "critical", word)
