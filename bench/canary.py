@@ -105,6 +105,9 @@ class Customers:
         connection.close()
 
 
+BUDGET_POLICY = "budget_policy: {max_weight: 10%}\n"
+
+
 @contextmanager
 def asking(shop: Shop, rate: float) -> Iterator[Customers]:
     customers = Customers(shop.stage.entry_port, rate)
@@ -119,6 +122,13 @@ def prepare(shop: Shop) -> None:
     """Add the strategies of this bench, and write a storefront whose fault `errors` is one of every page."""
     with (shop.folder / "ops" / "deployment" / "strategies.yaml").open("a") as strategies:
         strategies.write(STRATEGIES)  # what is there ends with a strategy, too
+    objectives = shop.folder / "ops" / "monitoring" / "slos.yaml"
+    text = objectives.read_text()
+    if BUDGET_POLICY not in text:
+        sys.exit(
+            "the objectives of the examples have changed: the bad canaries' errors would hold the good ones"
+        )
+    objectives.write_text(text.replace(BUDGET_POLICY, ""))
     source = shop.folder / "web" / "app.py"
     text = source.read_text()
     if ONE_IN_FIVE not in text:
