@@ -47,7 +47,7 @@ STRATEGIES = f"""
     type: canary
     steps: [{{weight: {WEIGHT}%, hold: 2s}}]{ANALYSIS}
 """
-ONE_IN_FIVE, ALWAYS = 'if FAULT == "errors" and REQUESTS.total() % 5 == 4:', 'if FAULT == "errors":'
+ONE_IN_FIVE, ALWAYS = "if erring and REQUESTS.total() % 5 == 4:", "if erring:"
 OWN_ERROR = 500  # what the storefront answers with when it has the fault
 
 

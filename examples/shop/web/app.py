@@ -21,6 +21,7 @@ from serving import Handler, Server
 VERSION = os.environ.get("OPSBOOK_VERSION") or Path(__file__).with_name("version.txt").read_text().strip()
 BANNER = os.environ.get("SHOP_BANNER", "Welcome to the shop")
 FAULT = fault()
+STARTED = time.monotonic()
 API = urlsplit(os.environ.get("API_URL", "http://127.0.0.1:8001"))
 REQUESTS: Counter[int] = Counter()
 ended_badly = threading.Event()
@@ -95,7 +96,8 @@ class Storefront(Handler):
     def _page(self) -> None:
         if FAULT == "slow":
             time.sleep(1.0)
-        if FAULT == "errors" and REQUESTS.total() % 5 == 4:
+        erring = FAULT == "errors" or (FAULT == "late" and time.monotonic() - STARTED > 8)
+        if erring and REQUESTS.total() % 5 == 4:
             self._text(500, "a fault\n")
             return
         try:

@@ -8,6 +8,7 @@ The fault's name stands in the environment variable SHOP_FAULT or in a file `fau
     gift           is healthy, until somebody orders a gift card: the order is answered, then the process dies
     slow           takes a second for every page
     errors         answers every fifth page with 500
+    late           answers well for eight seconds, and then every fifth page with 500
     stubborn       ignores the request to stop
 """
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-NAMES = frozenset({"no-start", "never-healthy", "crash", "gift", "slow", "errors", "stubborn"})
+NAMES = frozenset({"no-start", "never-healthy", "crash", "gift", "slow", "errors", "late", "stubborn"})
 
 
 def fault() -> str:
