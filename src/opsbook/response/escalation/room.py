@@ -7,9 +7,9 @@ ids. What is known is in memory, so that people are paged also while the journal
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import opsbook.response.escalation.kinds  # noqa: F401 - registers them
 from opsbook.book import Book
@@ -27,26 +27,14 @@ from opsbook.response.escalation.plan import (
     ended,
     hurried,
 )
+from opsbook.response.escalation.ports import Incidents
 from opsbook.response.escalation.records import Records
-from opsbook.response.escalation.wording import next_in_words
+from opsbook.response.escalation.wording import next_in_words, place_of
 
 _LOOK: Final = 1.0  # seconds: channels fail, clocks jump, schedules change
 _IDLE: Final = 10.0
 _KEPT: Final = 90 * 86_400.0
 _DIAGNOSIS: Final = 8192  # characters
-
-
-class Incidents(Protocol):
-    """What is asked of the incidents' room."""
-
-    def acknowledge(self, id: str, actor: str) -> object:  # noqa: A002
-        """Somebody has it. Raises NotFound, Conflict; Failed when it cannot be written."""
-
-    def get(self, id: str) -> Incident:  # noqa: A002
-        """Raises NotFound; Failed when it cannot be read."""
-
-    def waiting(self) -> Iterable[Incident]:
-        """Those that nobody has acknowledged and that are not over."""
 
 
 class Escalations:
@@ -390,14 +378,6 @@ class Escalations:
 
 def _newly_acknowledged(subject: Subject, before: Subject) -> bool:
     return subject.acknowledged_at is not None and subject.acknowledged_at != before.acknowledged_at
-
-
-def place_of(book: Book, subject: Subject) -> str:
-    """The subject of events: the place as far as the handbook knows it, for labels may come from anywhere."""
-    if subject.environment not in book.environments:
-        return f"incidents/{subject.id}"
-    service = next((one for one in subject.services if one in book.services), "")
-    return f"{subject.environment}/{service}" if service else subject.environment
 
 
 def _subject(incident: Incident | Subject) -> Subject:

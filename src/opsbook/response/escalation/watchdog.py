@@ -13,7 +13,9 @@ from opsbook.journal import Journal
 from opsbook.response.escalation.chains import reaching
 from opsbook.response.escalation.model import Escalation, Page
 from opsbook.response.escalation.plan import AGAIN, LATE, overdue
-from opsbook.response.escalation.room import Escalations, Incidents, place_of
+from opsbook.response.escalation.ports import Incidents
+from opsbook.response.escalation.room import Escalations
+from opsbook.response.escalation.wording import place_of
 from opsbook.terminal import duration
 
 LOOK: Final = 10.0  # seconds

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from opsbook.response.escalation.model import Escalation, Page, Sent, short
+from opsbook.book import Book
+from opsbook.response.escalation.model import Escalation, Page, Sent, Subject, short
 from opsbook.terminal import duration
 
 _DIAGNOSIS = 1500  # characters: a message is read on a phone
@@ -68,6 +69,14 @@ def next_in_words(escalation: Escalation, due: float | None, now: float) -> str:
     else:
         who = ", ".join(escalation.chain.step(escalation.position).page) or "the handbook's owner"
     return f"{who} in {duration(max(0.0, due - now))}"
+
+
+def place_of(book: Book, subject: Subject) -> str:
+    """The subject of events: the place as far as the handbook knows it, for labels may come from anywhere."""
+    if subject.environment not in book.environments:
+        return f"incidents/{subject.id}"
+    service = next((one for one in subject.services if one in book.services), "")
+    return f"{subject.environment}/{service}" if service else subject.environment
 
 
 def _cut(text: str) -> str:
