@@ -48,6 +48,8 @@ COMMANDS = {
     "logs": "opsbook.monitoring.logs.cli:logs",
     "traces": "opsbook.monitoring.traces.cli:traces",
     "oncall": "opsbook.response.oncall.cli:oncall",
+    "ack": "opsbook.response.escalation.cli:ack",
+    "escalations": "opsbook.response.escalation.cli:escalations",
     "runbooks": "opsbook.response.runbooks.cli.runbooks:runbooks",
     "run": "opsbook.response.runbooks.cli.run:run",
     "runs": "opsbook.response.runbooks.cli.runs:runs",

@@ -8,8 +8,9 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from opsbook.response.oncall.handover import markdown
 from opsbook.response.oncall.room import OnCall
-from opsbook.security.api import Who, requires, requires_somewhere
+from opsbook.security.api import Visible, Who, requires, requires_somewhere
 
 
 class AskedOverride(BaseModel):
@@ -48,6 +49,12 @@ def router(oncall: OnCall) -> APIRouter:
     def schedule(name: str, since: float, until: float) -> dict[str, Any]:
         """Who is on call from `since` to `until` (epoch seconds)."""
         return {"name": name, "shifts": [shift.to_json() for shift in oncall.shifts(name, since, until)]}
+
+    @routes.get("/handover", dependencies=[requires_somewhere("view")])
+    def handover(visible: Visible, schedule: str | None = None) -> dict[str, Any]:
+        """What who comes next has to know, as data and as `markdown`."""
+        found = oncall.handover(schedule, visible)
+        return found.to_json() | {"markdown": markdown(found)}
 
     @routes.get("/calendar.ics", dependencies=[requires_somewhere("view")])
     def calendar(schedule: str | None = None, person: str = "") -> Response:

@@ -240,6 +240,37 @@ def calendar(session: Session, name: str | None, person: str, output: Path | Non
     session.terminal.message(f"{session.terminal.message_style.state('ok', 'written')} {output}")
 
 
+@oncall.command()
+@click.argument("name", required=False)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file; left out: standard output.",
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_obj
+def handover(session: Session, name: str | None, output: Path | None, as_json: bool) -> None:
+    """What who comes next on call has to know, as Markdown.
+
+    \b
+    Examples:
+      opsbook oncall handover
+      opsbook oncall handover on-call -o handover.md
+
+    In the first two hours of a shift it is about the shift before.
+    """
+    answer = session.api.get("/api/response/oncall/handover", {"schedule": name})
+    terminal, text = session.terminal, str(answer.pop("markdown"))
+    if output is not None:
+        output.write_text(text, encoding="utf-8")
+        terminal.message(f"{terminal.message_style.state('ok', 'written')} {output}")
+    if as_json:
+        terminal.json(answer)
+    elif output is None:
+        terminal.data(*text.splitlines())
+
+
 def _list(session: Session, as_json: bool) -> None:
     answer = session.api.get("/api/response/oncall/overrides")
     terminal = session.terminal

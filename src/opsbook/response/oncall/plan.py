@@ -81,6 +81,22 @@ def _uppermost(there: Mapping[int, tuple[str, ...]], covers: Sequence[Cover]) ->
     return people, source
 
 
+def by_layer(schedule: ScheduleSpec, since: float, until: float) -> tuple[tuple[str, tuple[Shift, ...]], ...]:
+    """Each layer by itself, as if there were no other: its name, and whose turns it has, cut to the stretch."""
+    zone = ZoneInfo(schedule.timezone)
+    return tuple(
+        (
+            layer.name,
+            tuple(
+                Shift(max(start, since), min(end, until), (person,), layer.name)
+                for start, end, person in _turns(layer, zone, since, until)
+                if start < until and end > since
+            ),
+        )
+        for layer in schedule.layers
+    )
+
+
 def on_call(schedule: ScheduleSpec, at: float, overrides: Iterable[Override] = ()) -> Shift:
     """Who is on call at `at` (epoch seconds); the shift's bounds are looked for within a week."""
     week = 7 * 86_400.0

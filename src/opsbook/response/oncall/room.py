@@ -11,13 +11,17 @@ from opsbook.book.oncall import ScheduleSpec
 from opsbook.errors import Conflict, Invalid, NotFound
 from opsbook.journal import Entry, Journal, register
 from opsbook.response.oncall.calendar import feed
+from opsbook.response.oncall.handover import KINDS, HandOver, handover, open_from
 from opsbook.response.oncall.model import Override, Shift
-from opsbook.response.oncall.plan import gaps, on_call, shifts, swapped
+from opsbook.response.oncall.plan import by_layer, gaps, on_call, shifts, swapped
+from opsbook.security.plan import sees
 
 DAY = 86_400.0
 AHEAD = 30 * DAY  # in which gaps are looked for
 _KEPT = 90 * DAY  # an override that is over is kept for so long
 _LONGEST = 366 * DAY
+_JUST = 2 * 3600.0  # who took over so shortly ago asks about the shift before
+_EVENTS = 20_000
 
 _TOLD = {
     "id": "the override's",
@@ -105,6 +109,49 @@ class OnCall:
         found = [(schedule, shifts(schedule, at - 30 * DAY, at + 90 * DAY, overrides)) for schedule in chosen]
         title = f"{self._book().name}: {name or person or 'on call'}"
         return feed(found, name=title, now=at, person=person)
+
+    def layers(self, name: str, since: float, until: float) -> tuple[tuple[str, tuple[Shift, ...]], ...]:
+        """Each layer of a schedule by itself (epoch seconds). Raises NotFound."""
+        return by_layer(self._schedule(name), since, until)
+
+    def handover(self, name: str | None = None, visible: frozenset[str] | None = None) -> HandOver:
+        """What who comes next has to know; in the first two hours of a shift about the one before.
+
+        Args:
+            name: the schedule; None: the only one, or the one called on-call.
+            visible: the environments that may be told of; None: all.
+
+        Raises:
+            NotFound: there is no such schedule.
+        """
+        schedules = self._book().schedules
+        if name is None:
+            names = [one.name for one in schedules]
+            name = "on-call" if "on-call" in names or not names else names[0]
+        schedule, at, overrides = self._schedule(name), self._now(), self.overrides()
+        current = on_call(schedule, at, overrides)
+        ahead = shifts(schedule, current.end, current.end + AHEAD, overrides)
+        following = next((one for one in ahead if one.people and one.people != current.people), None)
+        shift = current
+        if at - current.start < _JUST and current.start < at:
+            shift, following = on_call(schedule, current.start - 1.0, overrides), current
+        events = self._journal.events(
+            kinds=KINDS, since=shift.start, until=min(at, shift.end) + 1, limit=_EVENTS
+        )
+        documents = self._journal.state.items("escalation/").values()
+        mine = [one for one in documents if visible is None or one["subject"]["environment"] in visible]
+        until = at + AHEAD
+        return handover(
+            schedule.name,
+            schedule.timezone,
+            at,
+            shift,
+            following,
+            events=[event for event in events if sees(visible, event.subject)],
+            open_=open_from(mine),
+            gaps=gaps(schedule, at, until, overrides),
+            overrides=[one for one in overrides if one.schedule == schedule.name and one.end > at],
+        )
 
     # --- what is changed
 
