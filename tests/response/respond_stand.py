@@ -161,6 +161,9 @@ class Responding(Stand):
         self.stopping.set()
         self.runbooks.close()
         self.durable.close(timeout=5.0)
+        for thread in threading.enumerate():
+            if thread.name.startswith("live run-"):
+                thread.join(5.0)  # they look into the journal once more
         super().end()
 
     def until(self, name: str, wanted: Callable[[Run], bool], seconds: float = 20.0) -> Run:
