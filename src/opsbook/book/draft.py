@@ -26,6 +26,7 @@ from opsbook.book.service import Service
 from opsbook.book.slos import SlosFile
 from opsbook.book.strategy import Strategy
 from opsbook.book.targets import TargetSpec
+from opsbook.book.troubleshooting import TroubleshootingPage
 
 COVER = "opsbook.yaml"
 STRATEGIES = "deployment/strategies.yaml"
@@ -71,6 +72,7 @@ class Draft:
     schedules: tuple[ScheduleSpec, ...] = ()
     postmortems: PostmortemsSpec = field(default_factory=PostmortemsSpec)
     postmortem_pages: Mapping[str, PostmortemPage] = field(default_factory=dict)
+    troubleshooting: Mapping[str, TroubleshootingPage] = field(default_factory=dict)
     status_page: StatusPageSpec | None = None
     escalations: tuple[EscalationSpec, ...] = ()
     heartbeat: HeartbeatSpec | None = None

@@ -53,6 +53,13 @@ from opsbook.book.service import Service
 from opsbook.book.slos import SLOS, SlosFile, slo_faults
 from opsbook.book.strategy import BUILT_IN, StrategiesFile, Strategy
 from opsbook.book.targets import TARGETS, TargetsFile
+from opsbook.book.troubleshooting import (
+    TroubleshootingPage,
+    is_troubleshooting,
+    naming,
+    read_troubleshooting,
+    troubleshooting_advice,
+)
 from opsbook.book.validation import refused, validate
 from opsbook.errors import OpsbookError
 
@@ -91,6 +98,9 @@ def load_or_problems(files: Files, *, today: date | None = None) -> tuple[Book |
     reading.problems += escalation_faults(draft)
     contacts = draft.cover.contacts if draft.cover else {}
     reading.problems += postmortem_advice(draft.postmortem_pages, contacts, today)
+    reading.problems += troubleshooting_advice(
+        draft.troubleshooting, draft.service_names, draft.environment_names
+    )
     texts = reading.texts(paths)
     reading.problems += advice(draft, texts, frozenset(paths), today)
     problems = in_order(reading.problems)
@@ -137,6 +147,7 @@ def _book(files: Files, draft: Draft, cover: Cover, warnings: tuple[Problem, ...
         heartbeat=draft.heartbeat,
         runbooks=MappingProxyType(dict(draft.pages)),
         dashboards=MappingProxyType(dict(draft.dashboards)),
+        troubleshooting=naming(draft.troubleshooting, draft.services),
     )
 
 
@@ -205,6 +216,7 @@ class _Reading:
             runbooks=frozenset(_pages(paths)),
             pages=self._runbooks(paths),
             dashboards=self._dashboards(paths),
+            troubleshooting=self._troubleshooting(paths),
         )
 
     def texts(self, paths: tuple[str, ...]) -> dict[str, str]:
@@ -313,6 +325,17 @@ class _Reading:
             content = self._read(path)
             if content is not None:
                 page, problems = read_postmortem(path, content)
+                self.problems += problems
+                if page is not None:
+                    found[path] = page
+        return found
+
+    def _troubleshooting(self, paths: tuple[str, ...]) -> dict[str, TroubleshootingPage]:
+        found = {}
+        for path in filter(is_troubleshooting, paths):
+            content = self._read(path)
+            if content is not None:
+                page, problems = read_troubleshooting(path, content)
                 self.problems += problems
                 if page is not None:
                     found[path] = page

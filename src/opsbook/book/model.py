@@ -29,6 +29,7 @@ from opsbook.book.settings import MonitoringSettings
 from opsbook.book.slos import SlosFile
 from opsbook.book.strategy import Strategy
 from opsbook.book.targets import TargetSpec
+from opsbook.book.troubleshooting import TroubleshootingPage
 from opsbook.errors import NotFound
 
 
@@ -75,6 +76,7 @@ class Book:
     heartbeat: HeartbeatSpec | None = None
     runbooks: Mapping[str, Runbook] = field(default_factory=dict)  # by the stems of runbooks/*.md
     dashboards: Mapping[str, DashboardFile] = field(default_factory=dict)  # by the stems of their files
+    troubleshooting: tuple[TroubleshootingPage, ...] = ()
 
     def service(self, name: str) -> Service:
         """Raises NotFound with the nearest name."""

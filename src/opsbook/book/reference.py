@@ -106,6 +106,11 @@ keeps the handbook from being read. Tasks below the heading *Actions* are promis
 2026-12-01)`.
 
 """,
+    "troubleshooting": """\
+The front matter of a page of `troubleshooting/`. It is prose, and nothing of it runs; `opsbook diagnose SERVICE` lists the
+pages that name the service.
+
+""",
     "freezes": """\
 A freeze has either `from` and `until`, or `weekly`. Where clocks are set back, it begins at the first of two equal
 times and ends at the last; a time that is jumped over is the moment of the jump.

@@ -24,6 +24,7 @@ from opsbook.book.service import Service
 from opsbook.book.slos import SLOS, SlosFile
 from opsbook.book.strategy import StrategiesFile
 from opsbook.book.targets import TARGETS, TargetsFile
+from opsbook.book.troubleshooting import TroubleshootingHead
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -44,6 +45,7 @@ KINDS: Mapping[str, tuple[str, type[Part]]] = MappingProxyType(
         "slos": (SLOS, SlosFile),
         "policy": (POLICY, PolicyFile),
         "runbook": ("runbooks/NAME.md", RunbookHead),
+        "troubleshooting": ("troubleshooting/NAME.md", TroubleshootingHead),
         "postmortem": ("incidents/DAY-NAME.md", PostmortemHead),
         "dashboard": ("monitoring/dashboards/NAME.yaml", DashboardFile),
     }
