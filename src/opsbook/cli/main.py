@@ -47,6 +47,7 @@ COMMANDS = {
     "top": "opsbook.monitoring.dashboards.top_cli:top",
     "logs": "opsbook.monitoring.logs.cli:logs",
     "traces": "opsbook.monitoring.traces.cli:traces",
+    "diagnose": "opsbook.response.diagnosis.cli:diagnose",
     "oncall": "opsbook.response.oncall.cli:oncall",
     "ack": "opsbook.response.escalation.cli:ack",
     "escalations": "opsbook.response.escalation.cli:escalations",

@@ -1,0 +1,134 @@
+"""Routes of diagnoses: ``/api/response/diagnoses``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import queue
+import threading
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import PlainTextResponse, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from opsbook.errors import Conflict
+from opsbook.response.diagnosis.model import Diagnosis
+from opsbook.response.diagnosis.rendering import markdown
+from opsbook.response.diagnosis.room import BUDGET, Diagnoses
+from opsbook.security.api import Visible, Where, Who, in_body, requires, requires_somewhere
+from opsbook.security.plan import may, sees
+
+LONGEST_BUDGET = 120.0
+
+
+class DiagnosisBody(BaseModel):
+    """What is to be looked at. `runbooks`: run the diagnose blocks of pages, which needs the right to run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    environment: str = Field(max_length=100)
+    service: str = Field(max_length=100)
+    incident: str = Field("", max_length=100)
+    budget: float = Field(BUDGET, ge=0.5, le=LONGEST_BUDGET, description="seconds that it may take at most")
+    runbooks: bool = True
+
+
+def of_diagnosis(room: Diagnoses) -> Where:
+    """The environment of the diagnosis that the path names. Raises NotFound."""
+
+    async def find(request: Request) -> str | None:
+        return await asyncio.to_thread(room.environment_of, str(request.path_params["name"]))
+
+    return find
+
+
+def router(room: Diagnoses, stopping: Callable[[], bool] = lambda: False) -> APIRouter:
+    """All routes.
+
+    Args:
+        stopping: whether the server ends; streams end then.
+    """
+    routes = APIRouter(prefix="/api/response/diagnoses", tags=["diagnosis"])
+    looking = requires("view", of_diagnosis(room))
+
+    @routes.get("", dependencies=[requires_somewhere("view")])
+    def listed(
+        visible: Visible, environment: str | None = None, service: str | None = None
+    ) -> dict[str, Any]:
+        """The last one of each service, the newest first."""
+        found = [
+            one
+            for one in room.listed()
+            if sees(visible, one.environment)
+            and environment in (None, one.environment)
+            and service in (None, one.service)
+        ]
+        return {"diagnoses": [one.to_json() for one in found]}
+
+    @routes.post("", status_code=202, dependencies=[requires("view", in_body("environment"))])
+    def begin(body: DiagnosisBody, who: Who) -> dict[str, Any]:
+        """Begin to look; what comes is told by ``/live``."""
+        pages = body.runbooks and may(who, "run", body.environment).allowed
+        name = room.begin(
+            body.environment,
+            body.service,
+            who.actor,
+            incident=body.incident,
+            budget=body.budget,
+            run_pages=pages,
+        )
+        return {"id": name, "runbooks": pages}
+
+    @routes.get("/{name}", dependencies=[looking])
+    def one(name: str) -> dict[str, Any]:
+        """A diagnosis; one that is under way as far as it has come."""
+        return room.view(name)
+
+    @routes.get("/{name}/markdown", dependencies=[looking])
+    def as_markdown(name: str) -> PlainTextResponse:
+        """The same for people, as Markdown."""
+        found = room.view(name)
+        if found["progress"] != "ended":
+            raise Conflict(f"{name} is not made yet", hint=f"GET /api/response/diagnoses/{name}", where=name)
+        text = markdown(Diagnosis.from_json(found))
+        return PlainTextResponse(text, media_type="text/markdown; charset=utf-8")
+
+    @routes.get("/{name}/live", dependencies=[looking])
+    async def live(name: str, request: Request) -> StreamingResponse:
+        """Each look as it ends, then the diagnosis: one JSON object a line; an empty line each second without any."""
+        return StreamingResponse(_lines(room, name, request, stopping), media_type="application/x-ndjson")
+
+    return routes
+
+
+async def _lines(
+    room: Diagnoses, name: str, request: Request, stopping: Callable[[], bool]
+) -> AsyncIterator[bytes]:
+    """The news, followed by a thread of their own: watching costs none of those that answer requests."""
+    over = threading.Event()
+    news: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+
+    def follow() -> None:
+        try:
+            for one in room.follow(name, lambda: over.is_set() or stopping()):
+                news.put(b"\n" if one is None else json.dumps(one).encode() + b"\n")
+        finally:
+            news.put(None)
+
+    threading.Thread(target=follow, name=f"live {name}", daemon=True).start()
+    try:
+        while True:
+            try:
+                line = news.get_nowait()
+            except queue.Empty:
+                if await request.is_disconnected():
+                    return
+                await asyncio.sleep(0.02)
+                continue
+            if line is None:
+                return
+            yield line
+    finally:
+        over.set()
