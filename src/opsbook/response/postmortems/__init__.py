@@ -1,1 +1,1 @@
-"""What remains of an incident: its post-mortem in the handbook, its lesson for a runbook, and what customers are told."""
+"""What remains of an incident: its post-mortem in the handbook, a lesson for a runbook, what customers are told."""

@@ -71,8 +71,7 @@ def svg(
     height = bottom + 28
     said = "; ".join(f"{mark.text} at {_clock(mark.at)}" for mark in shown)
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
-        'aria-labelledby="t d">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="t d">',
         f'<title id="t">{_text(title)}</title>',
         f'<desc id="d">{_text(f"From {_day(start)} to {_day(end)}. {said}", 1000)}</desc>',
         f"<style>{_STYLE}</style>",
