@@ -80,13 +80,15 @@ class Postmortems:
                 break
             if due(incident, record, spec, now):
                 written.append(self._try(incident))
-            elif record is not None and record.path and incident.state in OVER and not incident.postmortem:
-                if (
-                    record.impact is not None
-                ):  # a crash came between the page and the incident's knowing of it
-                    self._site.incidents.has_postmortem(incident.id, record.path, record.impact)
+            elif record is not None and incident.state in OVER:
+                self._tell(incident, record)
         self.publishing.look(every)
         return [record for record in written if record is not None]
+
+    def _tell(self, incident: Incident, record: Record) -> None:
+        """Where a crash came between the page and the incident's knowing of it."""
+        if record.path and record.impact is not None and not incident.postmortem:
+            self._site.incidents.has_postmortem(incident.id, record.path, record.impact)
 
     def _try(self, incident: Incident) -> Record | None:
         try:

@@ -207,8 +207,8 @@ def _spans(incidents: Iterable[PublicIncident], now: float) -> list[tuple[float,
 def _covered(spans: Sequence[tuple[float, float]], begin: float, end: float) -> float:
     """Seconds of a stretch in which at least one of the spans was; what overlaps counts once."""
     total, reached = 0.0, begin
-    for start, stop in spans:
-        start, stop = max(start, reached), min(stop, end)
+    for first, last in spans:
+        start, stop = max(first, reached), min(last, end)
         if stop > start:
             total += stop - start
             reached = stop

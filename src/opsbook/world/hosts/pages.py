@@ -127,10 +127,10 @@ def difference(path: str, before: str | None, after: str) -> str:
     """A unified diff of one file; empty when nothing changes."""
     old, new = (before or "").splitlines(keepends=True), after.splitlines(keepends=True)
     name = "/dev/null" if before is None else f"a/{path}"
-    lines = []
-    for line in difflib.unified_diff(old, new, name, f"b/{path}"):
-        lines.append(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n")
-    return "".join(lines)
+    lines = difflib.unified_diff(old, new, name, f"b/{path}")
+    return "".join(
+        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
+    )
 
 
 def _author(actor: str) -> str:
