@@ -14,6 +14,7 @@ from typing import Any
 from opsbook.book import Book, TextFiles, load
 from opsbook.journal import Journal
 from opsbook.monitoring.alerting.model import Alert
+from opsbook.monitoring.alerting.responding import NOBODY, Responders
 from opsbook.monitoring.alerting.room import Alerting
 from opsbook.world.hosts.tokens import new_token
 
@@ -117,8 +118,17 @@ class Receiver:
 class House:
     """Alerting with a journal in a folder; can be closed and opened again."""
 
-    def __init__(self, folder: Path, cover: str, notifications: str = "", **services: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        cover: str,
+        notifications: str = "",
+        *,
+        responders: Responders = NOBODY,
+        **services: str,
+    ) -> None:
         self.folder = folder
+        self.responders = responders
         self.logged: list[str] = []
         self.clock = RealClock()
         self.book = self.read(cover, notifications, **services)
@@ -146,6 +156,7 @@ class House:
             Secrets(),
             self.clock,
             deploying=lambda: self.deploying,
+            responders=self.responders,
             new_id=new_token,
             log=self.logged.append,
         )

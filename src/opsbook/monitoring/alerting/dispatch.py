@@ -27,7 +27,7 @@ from opsbook.monitoring.alerting.model import PUSHED, Alert, Record, Silence, Su
 from opsbook.monitoring.alerting.plan import decide
 from opsbook.monitoring.alerting.pushed import entries_of
 from opsbook.monitoring.alerting.pushed import run_out as pushed_run_out
-from opsbook.monitoring.alerting.responding import Responders
+from opsbook.monitoring.alerting.responding import INCIDENTS, Responders
 from opsbook.monitoring.alerting.rounds import Rounds
 from opsbook.monitoring.alerting.routing import Router
 from opsbook.monitoring.alerting.scene import Manner, Plan, Scene
@@ -272,6 +272,8 @@ class Dispatch:
         self.manners = {
             name: _manner(wishes.get(name), channel.kind) for name, channel in book.channels.items()
         }
+        if self._responders.receive is not None:
+            self.manners[INCIDENTS] = Manner()
         self._read_from = book
 
 

@@ -7,7 +7,7 @@ here, in `plan.py`; what was told is written down, so that a resolved follows ea
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, Literal
@@ -309,17 +309,32 @@ class GroupMessage:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a message says that others than alerting have written.
+
+    Args:
+        title: one line. text: plain. url: where one can do something about it; may be empty.
+    """
+
+    title: str
+    text: str
+    url: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notification:
     """One message to one channel; of several groups where a limit had them bundled.
 
-    `id` stays the same however often it is tried: receivers tell by it that they have seen it.
+    `id` stays the same however often it is tried: receivers tell by it that they have seen it. `words`, where there
+    are any, are said instead of what alerting would.
     """
 
     id: str
     channel: str
     groups: tuple[GroupMessage, ...]
     at: float
+    words: Words | None = None
 
     @property
     def status(self) -> Status:
@@ -339,6 +354,7 @@ class Notification:
             "channel": self.channel,
             "at": self.at,
             "groups": [group.to_json() for group in self.groups],
+            "words": None if self.words is None else asdict(self.words),
         }
 
 
@@ -360,4 +376,5 @@ def notification_from(document: Mapping[str, Any]) -> Notification:
             )
             for group in document["groups"]
         ),
+        words=Words(**document["words"]) if document.get("words") else None,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,6 +36,7 @@ def payload(notification: Notification, *, url: str) -> dict[str, Any]:
         "opsbook": {
             "id": notification.id,
             "decidedAt": rfc3339(notification.at),
+            **({} if notification.words is None else {"page": asdict(notification.words)}),
             "groups": [
                 {
                     "groupKey": group.key,

@@ -55,6 +55,12 @@ HTML = """\
 {% endfor %}{% if more %}<p>… and {{ more }} more</p>{% endif %}
 {% if url %}<p><a href="{{ url }}">{{ url }}</a></p>{% endif %}</body></html>
 """
+PLAIN = """\
+<!doctype html><html><body style="font-family:system-ui,sans-serif;line-height:1.45;color:#1b1f24">
+<h2 style="margin:0 0 12px;font-size:18px">{{ title }}</h2>
+<pre style="font:inherit;white-space:pre-wrap;overflow-wrap:anywhere">{{ text }}</pre>
+{% if url %}<p><a href="{{ url }}">{{ url }}</a></p>{% endif %}</body></html>
+"""
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
@@ -83,6 +89,7 @@ def _parsed(text: str) -> Template:
 
 
 _HTML = _PAGES.from_string(HTML)
+_PLAIN = _PAGES.from_string(PLAIN)
 
 
 def written(notification: Notification, *, title: str | None, text: str | None, url: str) -> Message:
@@ -93,8 +100,11 @@ def written(notification: Notification, *, title: str | None, text: str | None, 
         url: of this opsbook's console; may be empty.
     """
     context = _context(notification, url)
-    said_title = _expanded(title, TITLE, context)
-    said_text = _expanded(text, TEXT, context)
+    words = notification.words
+    if words is not None:  # whoever is paged reads what was written for them
+        context["url"] = words.url or context["url"]
+    said_title = _expanded(title, TITLE, context) if words is None else words.title
+    said_text = _expanded(text, TEXT, context) if words is None else _cut(words.text)
     group = notification.groups[0]
     severities = [alert.severity for alert in (*notification.firing, *notification.resolved)]
     return Message(
@@ -104,7 +114,7 @@ def written(notification: Notification, *, title: str | None, text: str | None, 
         severity=min(severities, key=lambda one: _RANK.get(one, 3), default=""),
         title=" ".join(said_title.split()) or notification.status,
         text=said_text.strip(),
-        html=_HTML.render({**context, "title": said_title}),
+        html=(_HTML if words is None else _PLAIN).render({**context, "title": said_title, "text": said_text}),
         body=payload(notification, url=url),
         url=str(context["url"]),
         at=notification.at,

@@ -1,0 +1,137 @@
+"""What goes to those who respond, and what they send: the same outbox, the same promises."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alerting_house import House, Receiver, until
+
+from opsbook.errors import NotFound
+from opsbook.monitoring.alerting.model import Alert, GroupMessage, Notification, Words
+from opsbook.monitoring.alerting.responding import Responders
+from opsbook.monitoring.notifications import schedule
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    found = Receiver()
+    yield found
+    found.close()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule, "WAITS", (0.05,))
+
+
+class Room:
+    """Takes notifications, unless it is told to fail."""
+
+    def __init__(self) -> None:
+        self.got: list[Notification] = []
+        self.failing = False
+
+    def receive(self, notification: Notification) -> str:
+        if self.failing:
+            raise RuntimeError("the room is not well")
+        self.got.append(notification)
+        return "inc-1"
+
+    @property
+    def statuses(self) -> list[str]:
+        return [one.status for one in self.got]
+
+
+def house(folder: Path, room: Room, cover: str = "channels: {}", **more: Any) -> House:
+    responders = Responders(opens=lambda alert: alert.severity == "critical", receive=room.receive)
+    return House(folder, cover, responders=responders, **more)
+
+
+def page(name: str = "p-1", channel: str = "hook") -> Notification:
+    alert = Alert({"alertname": "X", "severity": "critical"}, starts_at=time.time())
+    return Notification(
+        id=name,
+        channel=channel,
+        groups=(GroupMessage(key="incident:inc-1", labels={"incident": "inc-1"}, firing=(alert,)),),
+        at=time.time(),
+        words=Words("SEV1 web fails", "20 % of the pages are errors", "https://ops.example.com/a/x"),
+    )
+
+
+def test_what_opens_an_incident_is_handed_over_and_its_end_too(tmp_path: Path) -> None:
+    """Once each; what opens none is not."""
+    room = Room()
+    made = house(tmp_path, room)
+    made.fire("Bad", severity="critical")
+    made.fire("Meh", severity="warning")
+    until(lambda: room.statuses == ["firing"])
+    made.fire("Bad", ended=True, severity="critical")
+    until(lambda: room.statuses == ["firing", "resolved"])
+    assert ["Bad"] == [one.name for one in room.got[0].firing]
+    made.close()
+
+
+def test_a_room_that_is_not_well_is_asked_again_also_after_a_restart(tmp_path: Path) -> None:
+    """What was not taken stays in the outbox."""
+    room = Room()
+    room.failing = True
+    made = house(tmp_path, room)
+    made.fire("Bad", severity="critical")
+    until(lambda: bool(made.logged))
+    made.close()
+    room.failing = False
+    made.open()
+    until(lambda: room.statuses == ["firing"])
+    made.close()
+
+
+def test_a_silenced_alert_opens_no_incident(tmp_path: Path) -> None:
+    """What nobody is told of wakes nobody."""
+    room = Room()
+    silences = "silences: [{name: known, match: [alertname=Bad], comment: known, during: deployment}]\n"
+    made = house(tmp_path, room, notifications=silences, web="")
+    made.deploying = {("production", "web")}
+    made.fire("Bad", severity="critical", service="web", environment="production")
+    made.fire("Other", severity="critical")
+    until(lambda: bool(room.got))
+    assert [["Other"]] == [[alert.name for alert in one.firing] for one in room.got]
+    made.close()
+
+
+def test_a_page_says_what_was_written_for_it_once(tmp_path: Path, receiver: Receiver) -> None:
+    """With its own words and link, in quiet hours too, and once while it waits."""
+    receiver.answers = [503]
+    quiet = 'delivery: {hook: {quiet: {from: "00:00", until: "00:00", except: []}}}\n'
+    made = house(tmp_path, Room(), f'channels: {{hook: {{webhook: "{receiver.url}"}}}}', notifications=quiet)
+    made.alerting.send(page())
+    made.alerting.send(page())
+    until(lambda: bool(receiver.got))
+    until(lambda: "notification.sent" in made.kinds())
+    assert [
+        {
+            "title": "SEV1 web fails",
+            "text": "20 % of the pages are errors",
+            "url": "https://ops.example.com/a/x",
+        }
+    ] == [one.body["opsbook"]["page"] for one in receiver.got]
+    with pytest.raises(NotFound, match="no channel nosuch"):
+        made.alerting.send(page(channel="nosuch"))
+    made.close()
+
+
+def test_a_page_that_was_not_taken_is_sent_after_a_restart(tmp_path: Path, receiver: Receiver) -> None:
+    """The outbox keeps its words."""
+    receiver.answers = [503] * 1000
+    made = house(tmp_path, Room(), f'channels: {{hook: {{webhook: "{receiver.url}"}}}}')
+    made.alerting.send(page())
+    until(lambda: bool(receiver.refused))
+    made.close()
+    receiver.answers = []
+    made.open()
+    until(lambda: bool(receiver.got))
+    assert "SEV1 web fails" == receiver.got[0].body["opsbook"]["page"]["title"]
+    made.close()
