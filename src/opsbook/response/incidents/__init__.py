@@ -1,1 +1,1 @@
-"""Incidents: from the first alert to the lesson."""
+"""Incidents: from the first alert to what was learnt."""

@@ -1,41 +1,45 @@
-"""The nouns of incidents. All times are UTC epoch seconds; what did not happen is None."""
+"""The nouns of incidents. Times are UTC epoch seconds; a text that nobody has given is empty, a time is None.
+
+Everything that an alert says (labels, summary, runbook) was written by whoever could make it fire: it is data to be
+shown, escaped, and never more than that.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal, Self
+from dataclasses import asdict, dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, Final, Literal, get_args
 
-State = Literal["triage", "active", "mitigated", "resolved", "postmortem", "closed", "merged"]
+from opsbook.errors import Invalid
+
 Severity = Literal["SEV1", "SEV2", "SEV3", "SEV4"]
+State = Literal["triage", "active", "mitigated", "resolved", "postmortem", "closed", "merged"]
+AttachmentKind = Literal["text", "json", "svg"]
 
-SEVERITIES: tuple[Severity, ...] = ("SEV1", "SEV2", "SEV3", "SEV4")
+SEVERITIES: Final[tuple[Severity, ...]] = get_args(Severity)
 """The worst first."""
+STATES: Final[tuple[State, ...]] = get_args(State)
+OPEN: Final = frozenset({"triage", "active", "mitigated"})
+"""Somebody has to do something about it."""
+OVER: Final = frozenset({"resolved", "postmortem", "closed"})
+"""Users notice it no more; it may be opened again."""
 
-OPEN: frozenset[State] = frozenset({"triage", "active", "mitigated"})
-"""The states in which somebody has to do something."""
-
-ROLES = ("commander", "scribe", "liaison")
-"""Of which an incident has one each; responders are any number."""
+_NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-def worse(one: Severity, other: Severity) -> Severity:
-    """The one that is worse: when unsure, the higher severity holds."""
-    return min(one, other)
+def _read(kind: type, document: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a document this version knows; a newer one may have written more."""
+    known = {one.name for one in fields(kind)}
+    return {name: value for name, value in document.items() if name in known}
 
 
 @dataclass(frozen=True, slots=True)
 class IncidentAlert:
-    """An alert that belongs to an incident.
-
-    Args:
-        labels, summary: what it says; they may come from anywhere, and are text everywhere.
-        runbook: the page it names.
-        started_at: since when it fires. ended_at: None while it does.
-    """
+    """An alert that belongs to it. `ended_at` None: it still fires."""
 
     fingerprint: str
-    labels: Mapping[str, str]
+    labels: Mapping[str, str] = field(default_factory=lambda: _NO_LABELS)
     summary: str = ""
     runbook: str = ""
     started_at: float = 0.0
@@ -45,49 +49,66 @@ class IncidentAlert:
     def name(self) -> str:
         return self.labels.get("alertname", "")
 
+    @property
+    def firing(self) -> bool:
+        return self.ended_at is None
+
+    def to_json(self) -> dict[str, Any]:
+        said = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {**said, "labels": dict(self.labels)}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> IncidentAlert:
+        return cls(**_read(cls, document))
+
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """Something that changed near the start.
+    """What may be behind it.
 
     Args:
-        kind: of the event: ``deployment``, ``rollback``, ``configuration``, ``secret``, ``scaling``, ``alert``.
-        subject: what it happened to. text: a sentence about it. at: when.
-        score: 0 to 1, how much speaks for it. why: what does. event: the journal's id.
+        kind: ``deployment``, ``rollback``, ``scaling``, ``book``, ``secret``, ``runbook``, ``alert``.
+        subject: what changed, e.g. ``production/web``. text: that, in words.
+        score: 0 to 1. why: the evidence. event: the id of the event in the journal, where there is one.
     """
 
     kind: str
     subject: str
     text: str
     at: float
-    score: float
-    why: str
-    event: int = 0
+    score: float = 0.0
+    why: str = ""
+    event: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Suspect:
+        return cls(**_read(cls, document))
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """Something that was looked at: a diagnosis, a plot. Its body is a document of its own.
-
-    Args:
-        kind: ``text``, ``json`` or ``svg``.
-    """
+    """Something kept with it, such as a diagnosis; the body has a state document of its own."""
 
     id: str
     name: str
-    kind: str
-    at: float
+    kind: AttachmentKind = "text"
+    at: float = 0.0
     by: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Attachment:
+        return cls(**_read(cls, document))
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What somebody promised to do.
-
-    Args:
-        due: a day, ``2026-12-01``; empty: none was said.
-        done_at: when it was done; None: it is not. by: who wrote it down.
-    """
+    """What somebody promised to do, so that it does not happen again. `due`: a day, ``2026-12-01``. `by`: who said so."""
 
     id: str
     text: str
@@ -96,53 +117,59 @@ class Action:
     done_at: float | None = None
     by: str = ""
 
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Action:
+        return cls(**_read(cls, document))
+
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What was told about an incident.
-
-    Args:
-        state: of the incident at that time. public: also on the status page.
-    """
+    """What others were told. `state`: the incident's then. `public`: customers were told too."""
 
     at: float
     by: str
     text: str
-    state: str
+    state: str = "triage"
     public: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Update:
+        return cls(**_read(cls, document))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
-    """One incident.
+    """Something that users notice, or will, and what people do about it.
 
     Args:
-        id: ``inc-7``. slug: its title as a part of file names.
-        environment: empty: none, or many. services: that it is about, the first one first.
-        runbook: the page that was named first.
-        started_at: since when it hurts. detected_at: when the first alert fired, or when it was declared.
-        declared_at: when it was opened here.
-        acknowledged_by, declared_by: actors. commander, scribe, liaison, responders: contacts.
-        next_update_at: when the next word is due.
-        merged_into: the incident that has taken it over. merged: those that it has taken over.
-        reopened: how often.
-        escalation: the name of the one that pages; empty: nobody is paged.
-        self_resolved: all of its alerts ended before anybody did anything.
-        postmortem: the path of the page within the handbook.
-        impact: in numbers, as the post-mortem found it.
+        title: a sentence. slug: the title for a file's name.
+        started_at: when the impact began, as far as is known; `detected_at`: when opsbook, or whoever declared it,
+            noticed; `declared_at`: when it became an incident.
+        runs: of runbooks, by their ids. alerts: as they came. suspects: the likeliest first.
+        next_update_at: when others are to be told something again; None: nobody waits.
+        merged_into: the incident that has taken it over; `merged`: those that this one has taken over.
+        reopened: how often. self_resolved: its alerts ended before anybody touched it.
+        escalation: the chain of the policy by which people are paged; empty: the usual one.
+        postmortem: its path in the handbook. impact: in numbers, once they were measured.
     """
 
     id: str
-    title: str
-    slug: str
-    severity: Severity
-    state: State
+    title: str = ""
+    slug: str = ""
+    severity: Severity = "SEV2"
+    state: State = "triage"
     environment: str = ""
     services: tuple[str, ...] = ()
     runbook: str = ""
-    started_at: float
-    detected_at: float
-    declared_at: float
+    started_at: float = 0.0
+    detected_at: float = 0.0
+    declared_at: float = 0.0
     acknowledged_at: float | None = None
     mitigated_at: float | None = None
     resolved_at: float | None = None
@@ -166,47 +193,74 @@ class Incident:
     escalation: str = ""
     self_resolved: bool = False
     postmortem: str = ""
-    impact: Mapping[str, Any] | None = field(default=None)
+    impact: dict[str, Any] | None = None
+    changed_at: float = 0.0
+    touched_at: float | None = None
 
     @property
     def open(self) -> bool:
-        """Whether somebody has to do something."""
+        """Somebody has to do something about it."""
         return self.state in OPEN
 
     @property
+    def touched(self) -> bool:
+        """A person has done something about it: it no longer ends by itself."""
+        return self.touched_at is not None
+
+    @property
     def firing(self) -> tuple[IncidentAlert, ...]:
-        """Its alerts that have not ended."""
         return tuple(alert for alert in self.alerts if alert.ended_at is None)
 
     @property
-    def subject(self) -> str:
-        """What the journal files it under, beside its own id: ``ENVIRONMENT/SERVICE`` of the first service."""
-        return "/".join(one for one in (self.environment, *self.services[:1]) if one) or self.id
-
-    def but(self, **changes: Any) -> Self:
-        """The same with these fields changed."""
-        return replace(self, **changes)
+    def number(self) -> int:
+        """7 of ``inc-7``."""
+        return number_of(self.id)
 
     def to_json(self) -> dict[str, Any]:
         """As it is kept, and told."""
-        return asdict(self)
+        return {one.name: _written(getattr(self, one.name)) for one in fields(self)}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Incident:
-        """The inverse of `to_json`; fields of other versions are left out."""
-        known = {one.name for one in fields(cls)}
-        kept = {name: value for name, value in document.items() if name in known}
-        for name, kind in _LISTS.items():
-            kept[name] = tuple(kind(**one) for one in kept.get(name, ()))
+        """The inverse of `to_json`; what a newer version wrote beside it is left aside."""
+        said = _read(cls, document)
+        for name, kind in _PARTS.items():
+            said[name] = tuple(kind.from_json(one) for one in said.get(name) or ())
         for name in ("services", "responders", "runs", "merged"):
-            kept[name] = tuple(kept.get(name, ()))
-        return cls(**kept)
+            said[name] = tuple(said.get(name) or ())
+        return cls(**said)
 
 
-_LISTS: Mapping[str, type] = {
+_PARTS: Final[Mapping[str, Any]] = {
     "alerts": IncidentAlert,
     "suspects": Suspect,
     "attachments": Attachment,
     "actions": Action,
     "updates": Update,
 }
+
+
+def _written(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_written(one) for one in value]
+    return value.to_json() if hasattr(value, "to_json") else value
+
+
+def number_of(name: str) -> int:
+    """7 of ``inc-7``; 0 of what is no incident's id."""
+    digits = name.removeprefix("inc-")
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 16 else 0
+
+
+def severity_of(text: str) -> Severity:
+    """``sev1``, ``1`` and ``SEV1`` are the same. Raises Invalid."""
+    wanted = text.strip().upper()
+    for severity in SEVERITIES:
+        if wanted in (severity, severity.removeprefix("SEV")):
+            return severity
+    raise Invalid(f"there is no severity {text[:40]!r}", hint=f"one of {', '.join(SEVERITIES)}")
+
+
+def worse(one: Severity, other: Severity) -> Severity:
+    """When unsure, the higher."""
+    return min(one, other, key=SEVERITIES.index)
