@@ -7,23 +7,25 @@ shown, escaped, and never more than that.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, Self, get_args
 
 from opsbook.errors import Invalid
 
 Severity = Literal["SEV1", "SEV2", "SEV3", "SEV4"]
 State = Literal["triage", "active", "mitigated", "resolved", "postmortem", "closed", "merged"]
-AttachmentKind = Literal["text", "json", "svg"]
 
 SEVERITIES: Final[tuple[Severity, ...]] = get_args(Severity)
 """The worst first."""
 STATES: Final[tuple[State, ...]] = get_args(State)
-OPEN: Final = frozenset({"triage", "active", "mitigated"})
+OPEN: Final[frozenset[State]] = frozenset({"triage", "active", "mitigated"})
 """Somebody has to do something about it."""
-OVER: Final = frozenset({"resolved", "postmortem", "closed"})
+OVER: Final[frozenset[State]] = frozenset({"resolved", "postmortem", "closed"})
 """Users notice it no more; it may be opened again."""
+ATTACHMENTS: Final = ("text", "json", "svg")
+ROLES: Final = ("commander", "scribe", "liaison")
+"""Of which an incident has one each; responders are any number."""
 
 _NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -69,7 +71,7 @@ class Suspect:
     Args:
         kind: ``deployment``, ``rollback``, ``scaling``, ``book``, ``secret``, ``runbook``, ``alert``.
         subject: what changed, e.g. ``production/web``. text: that, in words.
-        score: 0 to 1. why: the evidence. event: the id of the event in the journal, where there is one.
+        score: 0 to 1. why: the evidence. event: its id in the journal; 0: there is none.
     """
 
     kind: str
@@ -78,7 +80,7 @@ class Suspect:
     at: float
     score: float = 0.0
     why: str = ""
-    event: int | None = None
+    event: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -90,11 +92,14 @@ class Suspect:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """Something kept with it, such as a diagnosis; the body has a state document of its own."""
+    """Something kept with it, such as a diagnosis; the body has a state document of its own.
+
+    `kind` is one of `ATTACHMENTS`.
+    """
 
     id: str
     name: str
-    kind: AttachmentKind = "text"
+    kind: str = "text"
     at: float = 0.0
     by: str = ""
 
@@ -108,7 +113,11 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What somebody promised to do, so that it does not happen again. `due`: a day, ``2026-12-01``. `by`: who said so."""
+    """What somebody promised to do, so that it does not happen again.
+
+    Args:
+        due: a day, ``2026-12-01``; empty: none was said. by: who wrote it down.
+    """
 
     id: str
     text: str
@@ -157,6 +166,7 @@ class Incident:
         reopened: how often. self_resolved: its alerts ended before anybody touched it.
         escalation: the chain of the policy by which people are paged; empty: the usual one.
         postmortem: its path in the handbook. impact: in numbers, once they were measured.
+        touched_at: when a person first did something about it, beyond reading.
     """
 
     id: str
@@ -193,8 +203,7 @@ class Incident:
     escalation: str = ""
     self_resolved: bool = False
     postmortem: str = ""
-    impact: dict[str, Any] | None = None
-    changed_at: float = 0.0
+    impact: Mapping[str, Any] | None = None
     touched_at: float | None = None
 
     @property
@@ -210,6 +219,15 @@ class Incident:
     @property
     def firing(self) -> tuple[IncidentAlert, ...]:
         return tuple(alert for alert in self.alerts if alert.ended_at is None)
+
+    @property
+    def subject(self) -> str:
+        """What the journal files it under: ``production/web``, of the first service."""
+        return "/".join(one for one in (self.environment, *self.services[:1]) if one) or self.id
+
+    def but(self, **changes: Any) -> Self:
+        """The same with these fields changed."""
+        return replace(self, **changes)
 
     @property
     def number(self) -> int:
@@ -243,6 +261,8 @@ _PARTS: Final[Mapping[str, Any]] = {
 def _written(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_written(one) for one in value]
+    if isinstance(value, Mapping):
+        return dict(value)
     return value.to_json() if hasattr(value, "to_json") else value
 
 
