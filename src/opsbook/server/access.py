@@ -37,7 +37,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = dict[bytes, bytes]
 
 OPEN_PATHS = frozenset({"/api/health", "/sign-in", "/favicon.ico"})
-OPEN_FOLDERS = ("/static/", "/sign-in/")
+OPEN_FOLDERS = ("/static/", "/sign-in/", "/answer/")  # the last: who holds a signed link of a page
 FOR_TOOLS = ("/prometheus/", "/alertmanager/")  # clients of which some know basic authentication only
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 ACTOR = b"x-opsbook-actor"
