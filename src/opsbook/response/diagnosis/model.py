@@ -23,12 +23,20 @@ def plain(text: str) -> str:
     return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
 
 
+def kept(line: str) -> str:
+    """As `plain`, with the blanks: columns of a program's output stay columns."""
+    shown = "".join(
+        c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line[:LONGEST].expandtabs(8).rstrip()
+    )
+    return shown if len(line) <= LONGEST and len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
+
+
 def _few(lines: tuple[str, ...]) -> tuple[str, ...]:
     return lines if len(lines) <= MOST_LINES else (*lines[: MOST_LINES - 1], f"… {len(lines)} lines in all")
 
 
 Told = Annotated[str, AfterValidator(plain)]
-Lines = Annotated[tuple[Told, ...], AfterValidator(_few)]
+Lines = Annotated[tuple[Annotated[str, AfterValidator(kept)], ...], AfterValidator(_few)]
 
 
 class Document(BaseModel):

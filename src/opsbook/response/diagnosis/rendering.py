@@ -15,7 +15,7 @@ SIGNS = {"ok": "ok", "warning": "WARNING", "failed": "FAILED", "unknown": "unkno
 SUSPECTS = 3  # of a short text
 LINE = 160
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&]|(?<=\w)[@:]|^[+\-]|(?<=^\d)[.)])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&]|(?<=\w)[@:]|^[+\-]|(?<=^\d)[.)](?= |$))")
 _TICKS = re.compile(r"`+")
 
 
