@@ -54,6 +54,8 @@ COMMANDS = {
     "runbooks": "opsbook.response.runbooks.cli.runbooks:runbooks",
     "run": "opsbook.response.runbooks.cli.run:run",
     "runs": "opsbook.response.runbooks.cli.runs:runs",
+    "postmortem": "opsbook.response.postmortems.cli:postmortem",
+    "status-page": "opsbook.response.postmortems.cli:status_page",
     "monitoring": "opsbook.monitoring.rules.cli:monitoring",
     "query": "opsbook.monitoring.query_cli:query",
     "journal": "opsbook.cli.journal:journal",

@@ -147,22 +147,18 @@ class Author:
             if found is None:
                 return known
             name = found.runbook
-            if site.mask(found.text) != found.text:
-                raise Failed(
-                    "no change to the runbook is proposed: a secret would stand in it", where=found.file
-                )
-            files = {found.file: found.text}
+            source = "" if found.new else book.runbooks[name].source
+            if site.mask(source) != source:  # masking it would change what its steps do
+                raise Failed("no change to the runbook is proposed: a secret stands in it", where=found.file)
+            files = {found.file: site.mask(found.text)}
             lesson = Lesson(incident=incident.id, runbook=name, new=found.new, patch=site.pages.patch(files))
         except OpsbookError as error:
             return known or Lesson(incident=incident.id, runbook=name, problem=error.message)
         message = f"Take the lesson of {incident.id} into the runbook {name}"
         try:
-            was = known.commit if known else ""
-            commit, place = site.pages.propose(f"lesson/{incident.id}", files, message, ACTOR, known=was)
+            commit, place = site.pages.propose(f"lesson/{incident.id}", files, message, ACTOR)
         except OpsbookError as error:
-            return lesson.model_copy(
-                update={"problem": error.message, "commit": known.commit if known else ""}
-            )
+            return lesson.model_copy(update={"problem": error.message})
         return lesson.model_copy(update={"commit": commit, "place": place})
 
     def _contents(
@@ -207,7 +203,7 @@ def _marks(incident: Incident) -> list[Mark]:
     marks = [
         Mark(one.at, one.text or one.subject, "deploy")
         for one in incident.suspects
-        if one.kind.split(".")[0] in {"deployment", "release", "rollback", "scaling", "deploy"}
+        if one.kind in {"deployment", "rollback", "scaling"}
     ]
     marks.append(Mark(incident.detected_at, "detected", "detect"))
     for at, word in ((incident.mitigated_at, "mitigated"), (incident.resolved_at, "resolved")):

@@ -14,7 +14,7 @@ from opsbook.book.fields import NAME_PATTERN
 from opsbook.book.problems import Problem
 from opsbook.book.runbook_pages import read_runbook
 from opsbook.book.runbooks import FOLDER, Runbook
-from opsbook.book.scalars import quoted
+from opsbook.book.scalars import flow, quoted
 from opsbook.errors import Failed
 from opsbook.response.incidents.model import Incident
 from opsbook.response.postmortems.markdown import Markdown, escaped, one_line
@@ -138,7 +138,7 @@ def _with_alerts(lines: list[str], page: Runbook, alerts: Sequence[str]) -> list
     missing = [name for name in alerts if name not in page.head.alerts]
     if not missing or not lines or lines[0].strip() != "---":
         return lines
-    written = f"alerts: [{', '.join(quoted(name) for name in (*page.head.alerts, *missing))}]"
+    written = f"alerts: {flow((*page.head.alerts, *missing))}"
     for number, line in enumerate(lines[1:], 1):
         if line.strip() in {"---", "..."}:
             return [*lines[:number], written, *lines[number:]]
@@ -172,14 +172,13 @@ def _mark(incident: Incident, postmortem: str) -> Markdown:
 def _new(name: str, incident: Incident, postmortem: str, day: str) -> str:
     """A page of prose: what to run is for people to decide."""
     title = name.replace("-", " ").capitalize()
-    alerts = ", ".join(quoted(one) for one in _alerts(incident))
     summary = next((alert.summary for alert in incident.alerts if alert.summary), incident.title)
     services = ", ".join(escaped(one, 60) for one in incident.services) or "the service"
     return f"""\
 ---
 title: {quoted(title)}
 severity: {incident.severity}
-{f"alerts: [{alerts}]" if alerts else "alerts: []"}
+alerts: {flow(_alerts(incident))}
 reviewed: {quoted(day)}
 review_every: 90d
 ---

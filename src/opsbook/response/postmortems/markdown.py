@@ -13,7 +13,7 @@ from typing import Any
 LONGEST = 300  # characters of one foreign text
 _SPECIAL = re.compile(r"[\\`*\[\]|~$]")
 _UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")  # within a word it is only itself
-_BEGINS = re.compile(r"^(\d{1,9})([.)])|^([-+=#>])")
+_BEGINS = re.compile(r"^(\d{1,9})([.)])(?=\s|$)|^([-+=#>])")
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 

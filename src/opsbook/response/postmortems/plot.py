@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape
 
 from opsbook.response.postmortems.markdown import one_line
 
-WIDTH, LEFT, RIGHT, TOP = 840, 64, 16, 24
+WIDTH, LEFT, RIGHT, TOP = 840, 64, 24, 24
 PANEL, BETWEEN, LABEL, LABELS = 132, 34, 15, 4
 MOST_LINES = 5
 MOST_MARKS = 12
@@ -161,7 +161,7 @@ def _times(frame: _Frame, bottom: int) -> Iterator[str]:
         yield f'<line class="g" x1="{x}" x2="{x}" y1="{bottom}" y2="{bottom + 4}"/>'
         yield f'<text class="m" x="{x}" y="{bottom + 18}" text-anchor="middle">{said}</text>'
         at += step
-    yield f'<text class="m" x="{LEFT - 6}" y="{bottom + 18}" text-anchor="end">UTC</text>'
+    yield f'<text class="m" x="4" y="{bottom + 18}">UTC</text>'
 
 
 def _round_step(highest: float) -> float:

@@ -66,7 +66,7 @@ class Postmortems:
                 return
             try:
                 self.look()
-            except OpsbookError as error:  # the store is away: the next round looks again
+            except Exception as error:  # a fault here must not end the thread: the next round looks again
                 self._site.log(f"post-mortems: {error}")
 
     def look(self) -> list[Record]:

@@ -28,9 +28,7 @@ class Pages(Protocol):
     def write(self, files: Mapping[str, str], message: str, actor: str) -> str:
         """Write them in one commit. Returns it; empty without git. Raises Conflict, Failed."""
 
-    def propose(
-        self, name: str, files: Mapping[str, str], message: str, actor: str, *, known: str = ""
-    ) -> tuple[str, str]:
+    def propose(self, name: str, files: Mapping[str, str], message: str, actor: str) -> tuple[str, str]:
         """Put a change up as a branch, or a patch. Returns commit and place. Raises Conflict, Failed."""
 
     def patch(self, files: Mapping[str, str]) -> str:

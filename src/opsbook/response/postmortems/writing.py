@@ -33,7 +33,7 @@ def page(incident: Incident, contents: Mapping[str, str]) -> str:
         "incident": Markdown(incident.id),
         "severity": Markdown(incident.severity),
         "environment": _quoted(incident.environment),
-        "services": Markdown(f"[{', '.join(_quoted(name) for name in incident.services)}]"),
+        "services": Markdown(f"[{', '.join(_quoted(name) for name in incident.services if one_line(name))}]"),
         "started": _moment(incident.started_at),
         "resolved": Markdown('""') if resolved is None else _moment(resolved),
     }

@@ -19,20 +19,20 @@ def tip_of(repository: Path, branch: str) -> str:
 
 
 def commit_to_branch(
-    repository: Path, branch: str, files: Mapping[str, str], message: str, author: str, *, known: str = ""
+    repository: Path, branch: str, files: Mapping[str, str], message: str, author: str
 ) -> str:
     """Put `branch` at a new commit on top of HEAD that has `files`; nothing that is checked out changes.
 
     Args:
         files: path in the repository: text.
-        author: ``Name <address>``.
-        known: the commit that the branch may be at before; what anybody else put there is never lost.
+        author: ``Name <address>``, also the committer. Where the branch's last commit is of another committer,
+            somebody has worked on it, and it is left alone.
 
     Returns:
         The new commit; the present one when that says the same already.
 
     Raises:
-        Conflict: the branch is at another commit than `known`, or is checked out.
+        Conflict: somebody has worked on the branch, or it is checked out.
         Failed: git refused.
     """
     for path in files:
@@ -40,7 +40,9 @@ def commit_to_branch(
             raise Invalid(f"the path {path} leaves the repository", where=str(repository))
     git(repository, "check-ref-format", f"refs/heads/{branch}")
     head, before = resolve(repository, "HEAD"), tip_of(repository, branch)
-    if before and before != known:
+    name, _, address = author.partition("<")
+    address = address.rstrip("> ")
+    if before and _committer(repository, before) != address:
         raise Conflict(
             f"somebody has worked on the branch {branch}", hint=f"git log {branch}", where=str(repository)
         )
@@ -57,14 +59,17 @@ def commit_to_branch(
         raise Conflict(
             f"the branch {branch} is checked out", hint="git switch to another", where=str(repository)
         )
-    name, _, address = author.partition("<")
-    who = {"NAME": name.strip() or "opsbook", "EMAIL": address.rstrip("> ")}
+    who = {"NAME": name.strip() or "opsbook", "EMAIL": address}
     env = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()}
     feed = message.encode()
     commit = git(repository, "commit-tree", tree, "-p", head, feed=feed, env=env).decode().strip()
     # The old value makes it a comparison and a swap: two opsbooks cannot both win.
     git(repository, "update-ref", "-m", "opsbook: lesson", f"refs/heads/{branch}", commit, before or _NONE)
     return commit
+
+
+def _committer(repository: Path, commit: str) -> str:
+    return git(repository, "log", "-1", "--format=%ce", commit).decode(errors="replace").strip()
 
 
 def _tree(repository: Path, head: str, files: Mapping[str, str]) -> str:

@@ -73,14 +73,11 @@ class FolderPages:
                 atomic_write(target, text, mode=mode)
         return ""
 
-    def propose(
-        self, name: str, files: Mapping[str, str], message: str, actor: str, *, known: str = ""
-    ) -> tuple[str, str]:
+    def propose(self, name: str, files: Mapping[str, str], message: str, actor: str) -> tuple[str, str]:
         """Put a change up for people to take: a branch on top of HEAD, or without git a patch.
 
         Args:
-            name: of the branch.
-            known: the commit that opsbook put there before, which may be replaced.
+            name: of the branch. What the same actor put there before is replaced.
 
         Returns:
             The commit (empty without git), and where it is: ``lesson/inc-7``, or the patch's path.
@@ -91,7 +88,7 @@ class FolderPages:
         repository = self._repository()
         if repository is not None:
             inside = {self._in_repository(repository, path): text for path, text in files.items()}
-            return commit_to_branch(repository, name, inside, message, _author(actor), known=known), name
+            return commit_to_branch(repository, name, inside, message, _author(actor)), name
         target = private_folder(self._patches) / f"{PurePosixPath(name).name}.patch"
         atomic_write(target, self.patch(files), mode=0o600)
         return "", str(target)
