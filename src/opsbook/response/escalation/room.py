@@ -167,7 +167,7 @@ class Escalations:
             now, known = self._now(), self._known.get(subject.id)
             if subject.over or (known is not None and known.open):
                 return
-            subject = replace(subject, diagnosis=diagnosis[:_DIAGNOSIS])
+            subject = replace(subject, diagnosis=(diagnosis or subject.diagnosis)[:_DIAGNOSIS])
             hold = max(0.0, (not_before or 0.0) - now)
             if known is None:
                 begun = Escalation(subject, chain_for(self._book(), subject), now, now, hold=hold)
