@@ -93,7 +93,7 @@ def died(reason: str, at: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-class Instances_:
+class Pretended:
     """Instances, as they are set."""
 
     def __init__(self) -> None:
@@ -139,7 +139,7 @@ class Shop:
         self.scrapes = self.storage.writer({"job": "named"})
         self.sent = SentLogs(folder / "sent.sqlite", self.clock)
         self.traces = TraceStore(folder / "traces.sqlite", self.clock)
-        self.machines = Instances_()
+        self.machines = Pretended()
         self.alerts: list[Alert] = []
         self.deployed = 0
         for service, count in (("web", 2), ("api", 1), ("redis", 1)):

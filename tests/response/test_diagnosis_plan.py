@@ -46,7 +46,7 @@ def clue(key: str, weight: float, ago: float | None = None, **changes: object) -
         "key": key, "kind": kind, "subject": subject, "text": key, "why": f"{key} is so", "weight": weight,
         "at": None if ago is None else NOW - ago,
     }  # fmt: skip
-    return Clue(**given | changes)  # type: ignore[arg-type]
+    return Clue(**given | changes)
 
 
 def test_a_release_shortly_before_comes_first() -> None:

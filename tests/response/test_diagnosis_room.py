@@ -106,8 +106,8 @@ def test_instances_that_crash(shop: Shop) -> None:
     assert ("warning", "1 of 2 instances well") == (health.state, health.text)
     assert (
         "web-production-0 (2.0): backoff, exit code 1, started again 2 times in 10m",
-        "KeyError: 'price'",
-        "\N{REPLACEMENT CHARACTER}[31mbye",
+        "  KeyError: 'price'",
+        "  \N{REPLACEMENT CHARACTER}[31mbye",
     ) == health.lines
     assert "only instances of 2.0 are not well" in made.suspects[0].why
     assert made.since == pytest.approx(shop.now - 50, abs=1)
