@@ -1,0 +1,499 @@
+"""What becomes of an incident, and why. Pure: from what is known and what came in to what is so now.
+
+Alerts may come from anywhere, twice, late or in another order; clocks jump. So an alert is known by its fingerprint,
+no time is before the one that it follows, and whatever is said twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from opsbook.errors import Conflict, Invalid
+from opsbook.response.incidents.model import ROLES, Incident, IncidentAlert, Severity, Update, worse
+
+_TITLE, _LABELS, _VALUE, _SLUG = 200, 60, 300, 60
+_MOST_ALERTS = 500
+
+
+class Heard(Protocol):
+    """An alert as it comes in; `opsbook.monitoring.alerting.model.Alert` is one."""
+
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def labels(self) -> Mapping[str, str]: ...
+    @property
+    def annotations(self) -> Mapping[str, str]: ...
+    @property
+    def starts_at(self) -> float: ...
+    @property
+    def ends_at(self) -> float | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What the handbook says; times in seconds.
+
+    Args:
+        severity_of: how bad an incident of this alert is.
+        escalation_of: who is paged about it; empty: nobody.
+        related: whether one service depends on the other, directly or not.
+        update_every: how often people are told, by severity.
+    """
+
+    join_within: float
+    settle: float
+    severity_of: Callable[[Heard], Severity]
+    escalation_of: Callable[[Heard, Severity], str]
+    related: Callable[[str, str], bool]
+    update_every: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """An event to be written: its kind, and what it says beside the incident's id."""
+
+    kind: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """An incident as it is now, and what happened to it; no notes: nothing."""
+
+    incident: Incident
+    notes: tuple[Note, ...] = ()
+
+
+# --- text that comes from anywhere
+
+
+def line(text: str, longest: int = _TITLE) -> str:
+    """One line of what can be seen."""
+    kept = "".join(" " if unicodedata.category(one)[0] in "CZ" else one for one in str(text)[: longest * 4])
+    said = " ".join(kept.split())
+    return said if len(said) <= longest else said[: longest - 1] + "…"
+
+
+def slug_of(title: str) -> str:
+    """A title as a part of a file name: letters, digits and dashes of ASCII; never empty."""
+    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
+    found = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_SLUG].strip("-")
+    return found or "incident"
+
+
+def alert_of(heard: Heard) -> IncidentAlert:
+    """An alert as an incident keeps it: bounded, and printable."""
+    labels = {line(name, 60): line(value, _VALUE) for name, value in list(heard.labels.items())[:_LABELS]}
+    said = heard.annotations
+    return IncidentAlert(
+        fingerprint=heard.fingerprint,
+        labels=labels,
+        summary=line(said.get("summary") or said.get("description") or "", _VALUE),
+        runbook=line(said.get("runbook", ""), 120),
+        started_at=heard.starts_at,
+    )
+
+
+# --- alerts
+
+
+def joins(incident: Incident, alert: IncidentAlert, rules: Rules, now: float) -> str:
+    """Why an alert belongs to an open incident; empty: it does not."""
+    if any(one.fingerprint == alert.fingerprint for one in incident.alerts):
+        return "it is one of its alerts"
+    if not incident.alerts and not incident.services:
+        return ""  # somebody declared it without saying what it is about: nobody can tell
+    if (
+        now - max((one.started_at for one in incident.alerts), default=incident.declared_at)
+        > rules.join_within
+    ):
+        return ""
+    environment, service = alert.labels.get("environment", ""), alert.labels.get("service", "")
+    if environment != incident.environment:
+        return ""
+    if not service:
+        host = alert.labels.get("host") or alert.labels.get("instance")
+        same = any(
+            host and host in (one.labels.get("host"), one.labels.get("instance")) for one in incident.alerts
+        )
+        return f"it is about {host} too" if same else ""
+    for other in incident.services:
+        if service == other:
+            return f"it is about {service} too"
+        if rules.related(service, other):
+            return f"{service} and {other} depend on each other"
+    return ""
+
+
+def opened(number: int, alert: IncidentAlert, heard: Heard, rules: Rules, now: float) -> Changed:
+    """An incident by an alert."""
+    severity = rules.severity_of(heard)
+    service = alert.labels.get("service", "")
+    started = min(alert.started_at or now, now)
+    title = line(
+        alert.summary or " ".join(one for one in (alert.name, service) if one) or "an alert without a name"
+    )
+    incident = Incident(
+        id=f"inc-{number}",
+        title=title,
+        slug=slug_of(f"{service} {alert.name}" if alert.name else title),
+        severity=severity,
+        state="triage",
+        environment=alert.labels.get("environment", ""),
+        services=(service,) if service else (),
+        runbook=alert.runbook,
+        started_at=started,
+        detected_at=max(started, min(alert.started_at or now, now)),
+        declared_at=now,
+        declared_by="opsbook",
+        alerts=(alert,),
+        escalation=rules.escalation_of(heard, severity),
+        next_update_at=_next_update(severity, rules, now),
+    )
+    return Changed(incident, (_opening(incident),))
+
+
+def declared(
+    number: int, title: str, severity: Severity, environment: str, services: Sequence[str], escalation: str,
+    actor: str, rules: Rules, now: float,
+) -> Changed:  # fmt: skip
+    """An incident by a person. Raises Invalid without a title."""
+    said = line(title)
+    if not said:
+        raise Invalid(
+            "what is the matter? An incident needs a title", hint='opsbook incidents declare "TITLE"'
+        )
+    incident = Incident(
+        id=f"inc-{number}", title=said, slug=slug_of(said), severity=severity, state="active",
+        environment=environment, services=tuple(services), started_at=now, detected_at=now, declared_at=now,
+        declared_by=actor, escalation=escalation, next_update_at=_next_update(severity, rules, now),
+    )  # fmt: skip
+    return Changed(incident, (_opening(incident),))
+
+
+def _opening(incident: Incident) -> Note:
+    return Note(
+        "opened",
+        {
+            "title": incident.title, "severity": incident.severity, "services": list(incident.services),
+            "alerts": [one.name for one in incident.alerts], "started_at": incident.started_at,
+            "escalation": incident.escalation,
+        },
+    )  # fmt: skip
+
+
+def joined(
+    incident: Incident, alert: IncidentAlert, heard: Heard, why: str, rules: Rules, now: float
+) -> Changed:
+    """An alert that belongs to it: a new one, or one that fires again."""
+    known = next((one for one in incident.alerts if one.fingerprint == alert.fingerprint), None)
+    if known is not None and known.ended_at is None:
+        return Changed(incident)  # heard before
+    others = tuple(one for one in incident.alerts if one.fingerprint != alert.fingerprint)
+    if known is None and len(others) >= _MOST_ALERTS:
+        return Changed(incident)
+    service = alert.labels.get("service", "")
+    services = incident.services + ((service,) if service and service not in incident.services else ())
+    severity = worse(incident.severity, rules.severity_of(heard))
+    notes = [
+        Note(
+            "joined",
+            {
+                "alert": alert.name, "fingerprint": alert.fingerprint, "labels": dict(alert.labels),
+                "why": "it fires again" if known is not None else why,
+            },
+        )
+    ]  # fmt: skip
+    if severity != incident.severity:
+        notes.append(_change("severity", incident.severity, severity, f"{alert.name} is worse"))
+    started = (
+        min(incident.started_at, max(alert.started_at, now - rules.join_within))
+        if known is None
+        else incident.started_at
+    )
+    after = incident.but(
+        alerts=(*others, alert),
+        services=services,
+        severity=severity,
+        started_at=started,
+        runbook=incident.runbook or alert.runbook,
+        escalation=incident.escalation or rules.escalation_of(heard, severity),
+    )
+    if incident.state == "mitigated":
+        after = after.but(state="active", mitigated_at=None)
+        notes.append(
+            _state(incident, "active", f"{alert.name} fires again" if known else f"{alert.name} fires")
+        )
+    return Changed(after, tuple(notes))
+
+
+def ended(incident: Incident, fingerprint: str, at: float, now: float) -> Changed:
+    """One of its alerts is over."""
+    known = next((one for one in incident.alerts if one.fingerprint == fingerprint), None)
+    if known is None or known.ended_at is not None:
+        return Changed(incident)
+    over = IncidentAlert(
+        known.fingerprint, known.labels, known.summary, known.runbook, known.started_at,
+        min(max(at, known.started_at), max(now, known.started_at)),
+    )  # fmt: skip
+    alerts = tuple(over if one is known else one for one in incident.alerts)
+    after = incident.but(alerts=alerts)
+    notes = [
+        Note("alert_ended", {"alert": known.name, "fingerprint": fingerprint, "left": len(after.firing)})
+    ]
+    if not after.firing and after.state == "active":
+        last = max(one.ended_at or now for one in alerts)
+        after = after.but(state="mitigated", mitigated_at=max(last, after.declared_at))
+        notes.append(_state(incident, "mitigated", "none of its alerts fires any more", by_itself=True))
+    return Changed(after, tuple(notes))
+
+
+def settles_at(incident: Incident, rules: Rules) -> float | None:
+    """When an incident that nobody has touched ends by itself; None: it does not."""
+    if incident.state != "triage" or not incident.alerts or incident.firing:
+        return None
+    return max(one.ended_at or 0.0 for one in incident.alerts) + rules.settle
+
+
+def settled(incident: Incident, now: float) -> Changed:
+    """It is over, and nobody has touched it."""
+    last = max(*(one.ended_at or 0.0 for one in incident.alerts), incident.declared_at)
+    after = incident.but(
+        state="resolved",
+        mitigated_at=last,
+        resolved_at=max(now, last),
+        self_resolved=True,
+        next_update_at=None,
+    )
+    return Changed(
+        after, (_state(incident, "resolved", "its alerts ended before anybody did anything", by_itself=True),)
+    )
+
+
+# --- people
+
+
+def acknowledged(incident: Incident, actor: str, now: float) -> Changed:
+    """Somebody has it; the first one counts. Raises Conflict when it is over."""
+    _refuse_unless_open(incident, "acknowledged")
+    if incident.acknowledged_at is not None:
+        return Changed(incident)
+    at = max(now, incident.declared_at)
+    after = incident.but(acknowledged_at=at, acknowledged_by=actor)
+    after, notes = _touched(after, "somebody has it")
+    return Changed(after, (Note("acknowledged", {"seconds": round(at - incident.declared_at, 3)}), *notes))
+
+
+def with_role(incident: Incident, role: str, contact: str) -> Changed:
+    """Give a role to a contact; empty: to nobody. Raises Invalid, Conflict."""
+    _refuse_when_merged(incident)
+    if role == "responder":
+        if not contact or contact in incident.responders:
+            return Changed(incident)
+        after = incident.but(responders=(*incident.responders, contact))
+        before = ", ".join(incident.responders)
+    elif role in ROLES:
+        before = getattr(incident, role)
+        if before == contact:
+            return Changed(incident)
+        after = incident.but(**{role: contact})
+    else:
+        raise Invalid(f"there is no role {role}", hint=f"one of {', '.join((*ROLES, 'responder'))}")
+    after, notes = _touched(after, f"{contact or 'nobody'} is {role}")
+    return Changed(after, (_change(role, before, contact, ""), *notes))
+
+
+def with_severity(incident: Incident, severity: Severity, reason: str, rules: Rules, now: float) -> Changed:
+    """How bad it is, as a person says. Raises Conflict."""
+    _refuse_when_merged(incident)
+    if severity == incident.severity:
+        return Changed(incident)
+    after = incident.but(
+        severity=severity, next_update_at=_next_update(severity, rules, now) if incident.open else None
+    )
+    after, notes = _touched(after, "somebody has said how bad it is")
+    return Changed(after, (_change("severity", incident.severity, severity, reason), *notes))
+
+
+def mitigated(incident: Incident, reason: str, now: float) -> Changed:
+    """It does not hurt any more. Raises Conflict."""
+    if incident.state == "mitigated":
+        return Changed(incident)
+    _refuse_unless_open(incident, "mitigated")
+    after = incident.but(state="mitigated", mitigated_at=max(now, incident.declared_at))
+    return Changed(after, (_state(incident, "mitigated", reason),))
+
+
+def resolved(incident: Incident, reason: str, now: float) -> Changed:
+    """It is over. Raises Conflict."""
+    if incident.state in ("resolved", "postmortem"):
+        return Changed(incident)
+    _refuse_unless_open(incident, "resolved")
+    at = max(now, incident.declared_at)
+    after = incident.but(
+        state="resolved",
+        resolved_at=at,
+        mitigated_at=at if incident.mitigated_at is None else min(incident.mitigated_at, at),
+        next_update_at=None,
+    )
+    return Changed(after, (_state(incident, "resolved", reason),))
+
+
+def reopened(incident: Incident, reason: str, rules: Rules, now: float) -> Changed:
+    """It was not over. Raises Conflict."""
+    _refuse_when_merged(incident)
+    if incident.open:
+        return Changed(incident)
+    after = incident.but(
+        state="active", reopened=incident.reopened + 1, resolved_at=None, mitigated_at=None, closed_at=None,
+        acknowledged_at=None, acknowledged_by="", self_resolved=False,
+        next_update_at=_next_update(incident.severity, rules, now),
+    )  # fmt: skip
+    return Changed(
+        after,
+        (Note("reopened", {"reason": reason, "times": after.reopened}), _state(incident, "active", reason)),
+    )
+
+
+def closed(incident: Incident, reason: str, now: float) -> Changed:
+    """Nothing is left to be done about it. Raises Conflict when it is not over."""
+    if incident.state == "closed":
+        return Changed(incident)
+    _refuse_when_merged(incident)
+    if incident.open:
+        raise Conflict(
+            f"{incident.id} is not over: it is {incident.state}", hint=f"opsbook resolve {incident.id}"
+        )
+    after = incident.but(state="closed", closed_at=max(now, incident.resolved_at or now))
+    return Changed(after, (_state(incident, "closed", reason),))
+
+
+def merged(incident: Incident, into: Incident, rules: Rules) -> tuple[Changed, Changed]:
+    """Both after `incident` has become a part of `into`: its alerts, services, runs and attachments go along.
+
+    Raises:
+        Conflict: one of them is over, or merged; or both are the same.
+    """
+    if incident.id == into.id:
+        raise Conflict(f"{incident.id} cannot become a part of itself", where=incident.id)
+    for one in (incident, into):
+        _refuse_unless_open(one, "merged")
+    known = {one.fingerprint for one in into.alerts}
+    gone = tuple(one for one in incident.alerts if one.fingerprint not in known)
+    severity = worse(into.severity, incident.severity)
+    after = into.but(
+        alerts=(*into.alerts, *gone),
+        services=tuple(dict.fromkeys((*into.services, *incident.services))),
+        severity=severity,
+        started_at=min(into.started_at, incident.started_at),
+        detected_at=min(into.detected_at, incident.detected_at),
+        responders=tuple(dict.fromkeys((*into.responders, *incident.responders))),
+        runs=tuple(dict.fromkeys((*into.runs, *incident.runs))),
+        merged=(*into.merged, incident.id, *incident.merged),
+        runbook=into.runbook or incident.runbook,
+        escalation=into.escalation or incident.escalation,
+    )
+    notes: tuple[Note, ...] = (_change("merged", "", incident.id, incident.title),)
+    if severity != into.severity:
+        notes += (_change("severity", into.severity, severity, f"{incident.id} is worse"),)
+    if after.state == "mitigated" and after.firing:
+        after = after.but(state="active", mitigated_at=None)
+        notes += (_state(into, "active", f"alerts of {incident.id} fire"),)
+    part = incident.but(state="merged", merged_into=into.id, next_update_at=None)
+    return (
+        Changed(
+            part,
+            (
+                Note("merged", {"into": into.id, "alerts": len(gone)}),
+                _state(incident, "merged", f"into {into.id}"),
+            ),
+        ),
+        Changed(after, notes),
+    )
+
+
+def told(incident: Incident, text: str, public: bool, actor: str, rules: Rules, now: float) -> Changed:
+    """What people are told. Raises Invalid, Conflict."""
+    _refuse_when_merged(incident)
+    said = text.strip()[:4000]
+    if not said:
+        raise Invalid("an update needs words", where=incident.id)
+    update = Update(
+        at=max(now, incident.declared_at), by=actor, text=said, state=incident.state, public=public
+    )
+    due = _next_update(incident.severity, rules, now) if incident.open else None
+    after, notes = _touched(
+        incident.but(updates=(*incident.updates, update), next_update_at=due), "people are told"
+    )
+    return Changed(after, (Note("updated", {"text": said, "public": public}), *notes))
+
+
+def day(text: str) -> str:
+    """A due date as it is kept. Raises Invalid."""
+    if not text:
+        return ""
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date().isoformat()
+    except ValueError:
+        raise Invalid(
+            f"expected a day such as 2026-12-01, got {line(text, 40)!r}", hint="--due 2026-12-01"
+        ) from None
+
+
+# --- what several have in common
+
+
+def _touched(incident: Incident, reason: str) -> tuple[Incident, tuple[Note, ...]]:
+    """Somebody cares: it does not end by itself any more."""
+    if incident.state != "triage":
+        return incident, ()
+    state: Any = "active" if incident.firing or not incident.alerts else "mitigated"
+    at = max((one.ended_at or 0.0 for one in incident.alerts), default=0.0) if state == "mitigated" else None
+    after = incident.but(state=state, mitigated_at=None if at is None else max(at, incident.declared_at))
+    return after, (_state(incident, state, reason),)
+
+
+def _refuse_unless_open(incident: Incident, verb: str) -> None:
+    if not incident.open:
+        where = f" into {incident.merged_into}" if incident.merged_into else ""
+        raise Conflict(
+            f"{incident.id} cannot be {verb}: it is {incident.state}{where}",
+            hint=f"opsbook incidents show {incident.merged_into or incident.id}",
+            where=incident.id,
+        )
+
+
+def _refuse_when_merged(incident: Incident) -> None:
+    if incident.state == "merged":
+        raise Conflict(
+            f"{incident.id} is a part of {incident.merged_into}",
+            hint=f"opsbook incidents show {incident.merged_into}",
+            where=incident.id,
+        )
+
+
+def _next_update(severity: str, rules: Rules, now: float) -> float | None:
+    every = rules.update_every.get(severity)
+    return None if not every else now + every
+
+
+def _state(before: Incident, state: str, reason: str, *, by_itself: bool = False) -> Note:
+    return Note(
+        "state",
+        {"state": state, "before": before.state, "reason": line(reason, 2000), "by_itself": by_itself},
+    )
+
+
+def _change(what: str, before: str, after: str, reason: str) -> Note:
+    return Note("changed", {"what": what, "before": before, "after": after, "reason": line(reason, 2000)})
+
+
+def newest_first(incidents: Iterable[Incident]) -> list[Incident]:
+    """By their numbers: times may be wrong."""
+    return sorted(incidents, key=lambda one: -int(one.id.removeprefix("inc-")))
