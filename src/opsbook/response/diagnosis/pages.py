@@ -103,6 +103,7 @@ def _context(room: Diagnoses, environment: str, service: str) -> dict[str, Any]:
         "begun": work.at if work is not None else None,
         "rows": [_row(check) for check in checks],
         "waiting": [look.title for look in work.looks if look.name not in done] if work is not None else [],
+        "looking": condition("running"),
         "command": f"opsbook diagnose {service} --in {environment}",
     }
 
