@@ -44,7 +44,7 @@ def test_the_calendar(
 ) -> None:
     """Rows and days are drawn, nothing is wider than the screen, and a change shows without a reload."""
     page = opened("ana", "/oncall", size=size, scheme=scheme)
-    page.locator(".track svg text", has_text="ana").first.wait_for(timeout=PATIENCE)
+    page.locator(".layer .track svg text:not(.thin)", has_text="ana").first.wait_for(timeout=PATIENCE)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.evaluate("window.kept = 'yes'")
     now = stand.clock.now()
@@ -73,7 +73,7 @@ def test_the_link_of_a_page(stand: Duty, chromium: Browser, picture: Callable[..
         assert box is not None
         assert box["height"] >= 48
     page.locator("#acknowledge").click()
-    page.get_by_text("has had it for").wait_for(timeout=PATIENCE)
+    page.get_by_text("has it.").wait_for(timeout=PATIENCE)
     picture(page, f"answered-{scheme}")
     assert [] == complaints
     assert "acknowledged" == stand.escalations.get(f"inc-{scheme}").state

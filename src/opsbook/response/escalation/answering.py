@@ -130,8 +130,8 @@ def _sentence(escalation: Escalation, words: str, now: float) -> str:
     if escalation.state == "ended":
         return f"It is over ({escalation.why}); nobody is paged any more."
     if escalation.state == "acknowledged":
-        at = escalation.acknowledged_at or now
-        return f"{escalation.acknowledged_by} has had it for {duration(max(0.0, now - at))}."
+        had = now - (escalation.acknowledged_at or now)
+        return f"{escalation.acknowledged_by} has it{f', for {duration(had)}' if had >= 60 else ''}."
     if escalation.state == "exhausted":
         return "Everybody has been paged, and nobody has answered."
     return f"Nobody has answered yet. Next: {words}." if words else "Nobody has answered yet."

@@ -50,7 +50,7 @@ def ack(session: Session, incident: str | None, as_json: bool) -> None:
 
 @click.group(cls=Group, invoke_without_command=True)
 @click.pass_context
-def escalations(ctx: click.Context) -> None:
+def escalations(ctx: click.Context) -> int | None:
     """Who is being paged about what, who is next, and when.
 
     \b
@@ -60,8 +60,10 @@ def escalations(ctx: click.Context) -> None:
       opsbook escalations next inc-7      page the next step now
       opsbook escalations chain           whom each escalation would page now
     """
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(list_)
+    if ctx.invoked_subcommand is not None:
+        return None
+    found: int = ctx.invoke(list_)
+    return found
 
 
 @escalations.command(name="list")

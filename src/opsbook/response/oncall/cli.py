@@ -19,7 +19,7 @@ DAY = 86_400.0
 
 @click.group(cls=Group, invoke_without_command=True)
 @click.pass_context
-def oncall(ctx: click.Context) -> None:
+def oncall(ctx: click.Context) -> int | None:
     """Who is on call, by the schedules of incidents/policy.yaml.
 
     \b
@@ -29,8 +29,10 @@ def oncall(ctx: click.Context) -> None:
       opsbook oncall override bob --for 8h --reason "alice is ill"
       opsbook oncall swap 2026-12-24T12:00 2026-12-31T12:00
     """
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(now)
+    if ctx.invoked_subcommand is not None:
+        return None
+    found: int = ctx.invoke(now)
+    return found
 
 
 @oncall.command()

@@ -214,7 +214,7 @@ def _shown(oncall: OnCall, spec: ScheduleSpec, summary: Mapping[str, Any], now: 
         people=current,
         until=summary["now"]["end"],
         following=summary["next"],
-        gaps=summary["gaps"][:10],
+        gaps=summary["gaps"],
         rows=grid(final, oncall.layers(spec.name, since, until), overrides, since, until, people),
         days=tuple(
             ((edge - since) / (until - since) * 100, (today + timedelta(days=number)).strftime("%a %d"))
