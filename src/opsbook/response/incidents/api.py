@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from opsbook.errors import NotFound
 from opsbook.response.incidents.model import Incident
 from opsbook.response.incidents.room import Incidents
-from opsbook.security.api import Allow, Visible, Where, Who, in_body, requires, requires_somewhere
+from opsbook.security.api import Visible, Where, Who, allowing, in_body, requires, requires_somewhere
+from opsbook.security.model import Action
 from opsbook.security.plan import sees
+
+Allow = Annotated[Callable[[Action, str | None], None], Depends(allowing)]
 
 TYPES = {"text": "text/plain; charset=utf-8", "json": "application/json", "svg": "image/svg+xml"}
 QUIET = {
@@ -95,7 +100,7 @@ def of_incident(room: Incidents) -> Where:
 
 async def _declared(request: Request) -> str | None:
     found = in_body("environment")(request)
-    return (await found if found is not None and not isinstance(found, str) else found) or None
+    return (await found if inspect.isawaitable(found) else found) or None
 
 
 def router(room: Incidents) -> APIRouter:
