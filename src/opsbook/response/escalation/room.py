@@ -81,6 +81,7 @@ class Escalations:
         self._unsaid: dict[str, str] = {}  # acknowledged, and the incident does not know it yet
         self._stale: set[str] = set()  # whose incidents may have changed while we were not there
         self._read = False
+        self._woken = False
         self._stopping = False
         self._thread: threading.Thread | None = None
         self.looked_at = now()  # when the thread last went round; the watchdog asks
@@ -98,7 +99,7 @@ class Escalations:
         """End the thread; what is to be paged is paged after the next start."""
         with self._news:
             self._stopping = True
-            self._news.notify_all()
+            self._wake()
         if self._thread is not None:
             self._thread.join(timeout=5.0)
 
@@ -133,7 +134,14 @@ class Escalations:
                 wait = _LOOK if active or not self._read else _IDLE
                 if due is not None:
                     wait = min(wait, max(0.01, due - self._now()))
-                self._news.wait(wait)
+                if not self._woken:  # what came while it was busy is not slept over
+                    self._news.wait(wait)
+                self._woken = False
+
+    def _wake(self) -> None:
+        """With the lock held."""
+        self._woken = True
+        self._news.notify_all()
 
     def _ending(self) -> bool:
         return self._stopping
@@ -180,7 +188,7 @@ class Escalations:
                 begun = acknowledged(begun, subject.acknowledged_by, now)
             self._keep(begun, [self._entry(kind, begun, data)])
             self._boundary(f"{subject.id}:begun")
-            self._news.notify_all()
+            self._wake()
 
     def release(self, incident_id: str, *, diagnosis: str = "") -> None:
         """The diagnosis is there, or there will be none: page now."""
@@ -190,7 +198,7 @@ class Escalations:
                 return
             subject = replace(known.subject, diagnosis=diagnosis[:_DIAGNOSIS] or known.subject.diagnosis)
             self._keep(replace(known, subject=subject, hold=0.0), [])
-            self._news.notify_all()
+            self._wake()
 
     def follow(self, incident: Incident | Subject) -> None:
         """An incident changed: it may have been acknowledged, solved, reopened."""
@@ -213,7 +221,7 @@ class Escalations:
                 current, entries = self._answered(current, subject.acknowledged_by, now)
             if current != known:
                 self._keep(current, entries)
-                self._news.notify_all()
+                self._wake()
 
     # --- what people say
 
@@ -224,15 +232,11 @@ class Escalations:
             NotFound: there is no such escalation. Conflict: it is over.
         """
         with self._news:
-            known = self.get(incident_id)
-            if not known.open:
-                raise Conflict(
-                    f"{incident_id} is over: {known.why}", hint=f"opsbook incidents show {incident_id}"
-                )
+            known = self._open(incident_id)
             current, entries = self._answered(known, actor, self._now())
             self._unsaid[incident_id] = actor
             self._keep(current, entries)
-            self._news.notify_all()
+            self._wake()
         self._boundary(f"{incident_id}:answered")
         self._tell_incidents()
         return self.get(incident_id)
@@ -244,16 +248,19 @@ class Escalations:
             NotFound: there is no such escalation. Conflict: it is over.
         """
         with self._news:
-            known = self.get(incident_id)
-            if not known.open:
-                raise Conflict(
-                    f"{incident_id} is over: {known.why}", hint=f"opsbook incidents show {incident_id}"
-                )
+            known = self._open(incident_id)
             current = hurried(known, self._now())
             self._keep(current, [self._entry("hurried", current, {"by": actor}, actor)])
             self._go_on(incident_id)
-            self._news.notify_all()
+            self._wake()
         return self.get(incident_id)
+
+    def _open(self, incident_id: str) -> Escalation:
+        known = self.get(incident_id)
+        if not known.open:
+            hint = f"opsbook incidents show {incident_id}"
+            raise Conflict(f"{incident_id} is over: {known.why}", hint=hint)
+        return known
 
     def claim(self, token: str) -> tuple[Claim, Escalation]:
         """Whose link this is, and what it is about.
