@@ -1,0 +1,1 @@
+"""``opsbook incidents``, ``note`` and ``resolve``."""
