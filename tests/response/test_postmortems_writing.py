@@ -91,11 +91,16 @@ def test_the_page_passes_its_own_check(house: House) -> None:
 def test_the_plot_marks_the_release(house: House) -> None:
     """A picture that stands by itself: valid, without scripts, with the deployment, detection and end in words."""
     house.measure()
+    house.desk.timeline += [
+        Moment(START - 58, "deploy of web 2.2 succeeded", "ana", "deployment.succeeded"),
+        Moment(START + 300, "deploy of web 2.1 succeeded", "ana", "deployment.succeeded"),
+    ]
     house.desk.put(incident(suspects=(replace(incident().suspects[0], text="</text><script>x</script>"),)))
     house.room.look()
     tree = ET.fromstring(house.read(PATH.replace(".md", ".svg")))
     words = ["".join(one.itertext()) for one in tree.iter("{http://www.w3.org/2000/svg}text")]
     assert {"</text><script>x</script>", "detected", "mitigated", "failed requests, %"} <= set(words)
+    assert ("deploy of web 2.1 succeeded" in words, "deploy of web 2.2 succeeded" in words) == (True, False)
     assert list(tree.iter("{http://www.w3.org/2000/svg}script")) == []
     assert len(list(tree.iter("{http://www.w3.org/2000/svg}polyline"))) >= 2
     assert house.room.plot("inc-7").startswith("<svg")

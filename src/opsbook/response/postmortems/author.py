@@ -6,13 +6,13 @@ the same twice is one commit. So a crash in between costs nothing but the work.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from opsbook.errors import Conflict, Failed, OpsbookError
 from opsbook.journal import Entry
 from opsbook.response.incidents.model import Incident
 from opsbook.response.postmortems import writing
-from opsbook.response.postmortems.facts import facts
+from opsbook.response.postmortems.facts import Moment, facts
 from opsbook.response.postmortems.impact import impact_of, panels_of
 from opsbook.response.postmortems.lesson import proposal
 from opsbook.response.postmortems.model import Impact, Lesson, Record
@@ -24,6 +24,8 @@ from opsbook.response.postmortems.site import Site
 from opsbook.response.runbooks.model import Run
 
 ACTOR = "opsbook"
+CHANGES = frozenset({"deployment.succeeded", "deployment.rolled_back", "deployment.reverted"})
+SAME = 5.0  # seconds between a suspect and the event that it is
 
 
 class Author:
@@ -128,7 +130,7 @@ class Author:
             start,
             end,
             band=(impact.start, impact.end),
-            marks=_marks(incident),
+            marks=_marks(incident, self._site.incidents.moments(incident.id)),
             title=f"{incident.id}: what was measured",
         )
         file = f"{path.removesuffix('.md')}.svg"
@@ -198,15 +200,19 @@ def _proposed(lesson: Lesson, actor: str) -> Entry:
     return Entry("postmortem.lesson_proposed", lesson.incident, data, actor)
 
 
-def _marks(incident: Incident) -> list[Mark]:
-    """Deployments near the start, detection and end: what the lines of the plot are read against."""
+def _marks(incident: Incident, timeline: Sequence[Moment]) -> list[Mark]:
+    """Deployments, detection and end: what the lines of the plot are read against."""
     marks = [
         Mark(one.at, one.text or one.subject, "deploy")
         for one in incident.suspects
         if one.kind in {"deployment", "rollback", "scaling"}
     ]
+    known = [mark.at for mark in marks]
+    for one in timeline:
+        if one.kind in CHANGES and not any(abs(one.at - at) < SAME for at in known):
+            marks.append(Mark(one.at, one.text, "deploy"))
     marks.append(Mark(incident.detected_at, "detected", "detect"))
     for at, word in ((incident.mitigated_at, "mitigated"), (incident.resolved_at, "resolved")):
-        if at is not None:
+        if at is not None and (word == "resolved" or at != incident.resolved_at):
             marks.append(Mark(at, word, "end"))
     return marks

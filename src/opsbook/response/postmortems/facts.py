@@ -26,11 +26,12 @@ DASH = "–"
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One row of the timeline."""
+    """One row of the timeline. `kind`: of its event, such as ``deployment.succeeded``."""
 
     at: float
     text: str
     actor: str = ""
+    kind: str = ""
 
 
 def facts(
