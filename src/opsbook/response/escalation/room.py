@@ -29,6 +29,7 @@ from opsbook.response.escalation.plan import (
 )
 from opsbook.response.escalation.ports import Incidents
 from opsbook.response.escalation.records import Records
+from opsbook.response.escalation.wheel import Wheel
 from opsbook.response.escalation.wording import next_in_words, place_of
 
 _LOOK: Final = 1.0  # seconds: channels fail, clocks jump, schedules change
@@ -76,14 +77,12 @@ class Escalations:
         self._now = now
         self._log = log
         self._boundary = boundary
-        self._news = threading.Condition(threading.RLock())
+        self._lock = threading.RLock()
+        self._wheel = Wheel("escalation", self._turn, log)
         self._known: dict[str, Escalation] = {}
         self._unsaid: dict[str, str] = {}  # acknowledged, and the incident does not know it yet
         self._stale: set[str] = set()  # whose incidents may have changed while we were not there
         self._read = False
-        self._woken = False
-        self._stopping = False
-        self._thread: threading.Thread | None = None
         self.looked_at = now()  # when the thread last went round; the watchdog asks
 
     # --- life
@@ -92,20 +91,15 @@ class Escalations:
         """Read what a crash left, and go on with it."""
         self._load()
         self.looked_at = self._now()
-        self._thread = threading.Thread(target=self._run, name="escalation", daemon=True)
-        self._thread.start()
+        self._wheel.start()
 
     def close(self) -> None:
         """End the thread; what is to be paged is paged after the next start."""
-        with self._news:
-            self._stopping = True
-            self._wake()
-        if self._thread is not None:
-            self._thread.join(timeout=5.0)
+        self._wheel.close()
 
     def _load(self) -> None:
         """What is known already goes before what was written: it is newer."""
-        with self._news:
+        with self._lock:
             if self._read:
                 return
             try:
@@ -120,31 +114,11 @@ class Escalations:
                     self._unsaid.setdefault(one.id, one.acknowledged_by)
             self._stale = {one.id for one in found.values() if one.open}
 
-    def _run(self) -> None:
-        while not self._ending():
-            due: float | None = None
-            try:
-                due = self.tick()
-            except Exception as error:  # whatever it is, it must not end the thread that wakes people
-                self._log(f"escalation: {type(error).__name__}: {error}")
-            with self._news:
-                if self._ending():
-                    return
-                active = any(one.state == "paging" for one in self._known.values()) or self._unsaid
-                wait = _LOOK if active or not self._read else _IDLE
-                if due is not None:
-                    wait = min(wait, max(0.01, due - self._now()))
-                if not self._woken:  # what came while it was busy is not slept over
-                    self._news.wait(wait)
-                self._woken = False
-
-    def _wake(self) -> None:
-        """With the lock held."""
-        self._woken = True
-        self._news.notify_all()
-
-    def _ending(self) -> bool:
-        return self._stopping
+    def _turn(self) -> float:
+        due = self.tick()
+        active = any(one.state == "paging" for one in self._known.values()) or self._unsaid
+        wait = _LOOK if active or not self._read else _IDLE
+        return wait if due is None else min(wait, due - self._now())
 
     def tick(self) -> float | None:
         """Page whoever is due, and write down what could not be. Returns when something is due next."""
@@ -170,7 +144,7 @@ class Escalations:
             not_before: epoch seconds; until then, or `release`, nobody is paged, so that the diagnosis can go along.
         """
         subject = _subject(incident)
-        with self._news:
+        with self._lock:
             self._load()
             now, known = self._now(), self._known.get(subject.id)
             if subject.over or (known is not None and known.open):
@@ -188,22 +162,22 @@ class Escalations:
                 begun = acknowledged(begun, subject.acknowledged_by, now)
             self._keep(begun, [self._entry(kind, begun, data)])
             self._boundary(f"{subject.id}:begun")
-            self._wake()
+            self._wheel.wake()
 
     def release(self, incident_id: str, *, diagnosis: str = "") -> None:
         """The diagnosis is there, or there will be none: page now."""
-        with self._news:
+        with self._lock:
             known = self._known.get(incident_id)
             if known is None or not known.open:
                 return
             subject = replace(known.subject, diagnosis=diagnosis[:_DIAGNOSIS] or known.subject.diagnosis)
             self._keep(replace(known, subject=subject, hold=0.0), [])
-            self._wake()
+            self._wheel.wake()
 
     def follow(self, incident: Incident | Subject) -> None:
         """An incident changed: it may have been acknowledged, solved, reopened."""
         subject = _subject(incident)
-        with self._news:
+        with self._lock:
             known = self._known.get(subject.id)
             if known is None:
                 return
@@ -221,7 +195,7 @@ class Escalations:
                 current, entries = self._answered(current, subject.acknowledged_by, now)
             if current != known:
                 self._keep(current, entries)
-                self._wake()
+                self._wheel.wake()
 
     # --- what people say
 
@@ -231,12 +205,12 @@ class Escalations:
         Raises:
             NotFound: there is no such escalation. Conflict: it is over.
         """
-        with self._news:
+        with self._lock:
             known = self._open(incident_id)
             current, entries = self._answered(known, actor, self._now())
             self._unsaid[incident_id] = actor
             self._keep(current, entries)
-            self._wake()
+            self._wheel.wake()
         self._boundary(f"{incident_id}:answered")
         self._tell_incidents()
         return self.get(incident_id)
@@ -247,12 +221,12 @@ class Escalations:
         Raises:
             NotFound: there is no such escalation. Conflict: it is over.
         """
-        with self._news:
+        with self._lock:
             known = self._open(incident_id)
             current = hurried(known, self._now())
             self._keep(current, [self._entry("hurried", current, {"by": actor}, actor)])
             self._go_on(incident_id)
-            self._wake()
+            self._wheel.wake()
         return self.get(incident_id)
 
     def _open(self, incident_id: str) -> Escalation:
@@ -278,7 +252,7 @@ class Escalations:
 
     def get(self, incident_id: str) -> Escalation:
         """Raises NotFound."""
-        with self._news:
+        with self._lock:
             found = self._known.get(incident_id)
         if found is None:
             raise NotFound(f"nobody was paged about {incident_id}", hint="opsbook escalations")
@@ -305,7 +279,7 @@ class Escalations:
     # --- the work
 
     def _go_on(self, name: str) -> float | None:
-        with self._news:
+        with self._lock:
             known = self._known.get(name)
             if known is None:
                 return None
@@ -337,7 +311,7 @@ class Escalations:
 
     def _tell_incidents(self) -> None:
         """The incident is acknowledged too; what cannot be written now is said again."""
-        with self._news:
+        with self._lock:
             unsaid = dict(self._unsaid)
         for name, actor in unsaid.items():
             try:
@@ -347,7 +321,7 @@ class Escalations:
             except OpsbookError as error:
                 self._log(f"{name} is acknowledged by {actor}, which cannot be written down yet: {error}")
                 continue
-            with self._news:
+            with self._lock:
                 self._unsaid.pop(name, None)
 
     def _answered(self, known: Escalation, actor: str, now: float) -> tuple[Escalation, list[Entry]]:
