@@ -208,9 +208,11 @@ def _marks(incident: Incident, timeline: Sequence[Moment]) -> list[Mark]:
         if one.kind in {"deployment", "rollback", "scaling"}
     ]
     known = [mark.at for mark in marks]
-    for one in timeline:
-        if one.kind in CHANGES and not any(abs(one.at - at) < SAME for at in known):
-            marks.append(Mark(one.at, one.text, "deploy"))
+    marks += [
+        Mark(one.at, one.text, "deploy")
+        for one in timeline
+        if one.kind in CHANGES and not any(abs(one.at - at) < SAME for at in known)
+    ]
     marks.append(Mark(incident.detected_at, "detected", "detect"))
     for at, word in ((incident.mitigated_at, "mitigated"), (incident.resolved_at, "resolved")):
         if at is not None and (word == "resolved" or at != incident.resolved_at):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
@@ -17,6 +18,7 @@ _OF_ANOTHER_CALL = {
     "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_NAMESPACE",
 }  # fmt: skip
+_committing = threading.Lock()  # git refuses two at once, and both would be ours
 _PASSWORD = re.compile(r"//[^/@\s]+@")
 _UNFINISHED = {
     "MERGE_HEAD": "a merge",
@@ -194,6 +196,11 @@ def commit_files(repository: Path, files: Mapping[str, str], message: str, autho
         changed.
         Failed: git refused (a hook, a lock); the files are put back as they were.
     """
+    with _committing:
+        return _commit(repository, files, message, author)
+
+
+def _commit(repository: Path, files: Mapping[str, str], message: str, author: str) -> str:
     paths = sorted(files)
     _check_committable(repository, paths)
     before = {path: _content(repository / path) for path in paths}
