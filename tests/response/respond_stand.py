@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "server" / "console"))
 
 from stand import Stand
 
+from opsbook.errors import NotFound
 from opsbook.journal import Durable
 from opsbook.response.pages import routers
 from opsbook.response.pages.source import Source
@@ -155,7 +156,12 @@ class Responding(Stand):
 
     def respond(self) -> Source:
         """What the pages are handed."""
-        return Source(book=self.handbook.current, now=self.clock.now, runbooks=self.runbooks)
+        return Source(
+            book=self.handbook.current,
+            now=self.clock.now,
+            runbooks=self.runbooks,
+            incidents=Quiet(),  # type: ignore[arg-type]
+        )
 
     def end(self) -> None:
         self.stopping.set()
@@ -179,6 +185,16 @@ class Responding(Stand):
 
     def ended(self, name: str) -> Run:
         return self.until(name, lambda run: run.ended)
+
+
+class Quiet:
+    """Nothing is wrong."""
+
+    def get(self, name: str) -> Any:
+        raise NotFound(f"there is no incident {name}")
+
+    def listed(self, state: str | None = None, limit: int = 50) -> tuple[()]:
+        return ()
 
 
 def console_of(parts: Parts, responded: Source) -> Console:

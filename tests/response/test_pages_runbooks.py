@@ -76,7 +76,7 @@ def test_a_page_shows_its_text_and_its_blocks(browse: Browse) -> None:
     page = browse("dora").get("/runbooks/disk-full").text
     assert "<b>checkout</b>" not in page
     assert "&lt;b&gt;checkout" in page
-    assert 'href="/runbooks/api-down#diagnose"' in page
+    assert 'href="/runbooks/api-down#at-diagnose"' in page
     assert 'href="/handbook/services/api.yaml"' in page
     assert 'href="javascript' not in page
     assert 1 == len(re.findall(r"<h\d[^>]*>Disk full", page))

@@ -14,8 +14,6 @@ from opsbook.security.api import signed_in
 from opsbook.security.model import Action, Identity
 from opsbook.security.plan import may
 
-LONGEST = 10_000  # characters of one field
-
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -60,13 +58,15 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Button:
-    """Leads to a page that asks once more. `why` it cannot be used; empty when it can."""
+    """Leads to a page that asks once more, or with `sheet` false to one of its own. `why` it cannot be used; empty when
+    it can."""
 
     name: str
     label: str
     href: str
     why: str = ""
     look: str = ""  # "first" for what one most likely wants, "danger"
+    sheet: bool = True
 
 
 def button(
@@ -92,7 +92,7 @@ def refusals(buttons: list[Button]) -> list[tuple[str, str]]:
 
 async def _fields(request: Request) -> dict[str, str]:
     form = await request.form()
-    found = {key: value.strip()[:LONGEST] for key, value in form.items() if isinstance(value, str)}
+    found = {key: value.strip() for key, value in form.items() if isinstance(value, str)}
     found.pop("csrf_token", None)
     return found
 

@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from opsbook.book.checklist import parted
 from opsbook.book.runbooks import Block
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:|//")
 _SAFE = re.compile(r"(https?|mailto):", re.IGNORECASE)
+_TASK = re.compile(r"^\[([ xX])\] ")
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _LEVELS = {"h1": "h2", "h2": "h2", "h3": "h3", "h4": "h4", "h5": "h4", "h6": "h4"}
 
 
@@ -40,7 +42,7 @@ def parts(
     title: str = "",
     pictures: Mapping[str, str] | None = None,
 ) -> tuple[Part, ...]:
-    """The page in order. HTML in it is shown as text; links within the handbook lead to its pages here.
+    """The page in order. HTML in it is shown as text, without comments; links within the handbook lead to pages here.
 
     Args:
         file: where it lies in the handbook; what its links are relative to.
@@ -57,7 +59,7 @@ def parts(
 
     def flush() -> None:
         if waiting:
-            # Everything but the text itself was made by the parser, which was told to pass no HTML.
+            # Everything but the text itself was made by the parser, whose rules escape the HTML of a page.
             found.append(Part(Markup(parser.renderer.render(waiting, parser.options, {}))))  # noqa: S704
             waiting.clear()
 
@@ -81,16 +83,19 @@ def address(file: str, link: str) -> str:
     """Where a link of a page leads in the console; empty when it is not to be followed."""
     if _SCHEME.match(link):
         return link if _SAFE.match(link) else ""
-    if link.startswith(("#", "/")):
+    if link.startswith("/"):
         return link
     path, mark, fragment = link.partition("#")
+    fragment = f"#{_slug(unquote(fragment))}" if mark else ""
+    if not path:
+        return fragment
     path = path.partition("?")[0]
     target = posixpath.normpath(posixpath.join(posixpath.dirname(file), unquote(path)))
     if target.startswith(".."):
         return ""
     name = re.fullmatch(r"runbooks/(?!drills/)(.+)\.md", target)
     found = f"/runbooks/{quote(name[1])}" if name else f"/handbook/{quote(target)}"
-    return found + mark + fragment
+    return found + (fragment if name else "")
 
 
 def _without_title(tokens: Sequence[Token], title: str) -> Iterator[Token]:
@@ -113,7 +118,9 @@ def _prepare(tokens: Sequence[Token], file: str, pictures: Mapping[str, str]) ->
             token.attrSet("id", _anchor(tokens[index + 1].content, used))
         if token.type in {"heading_open", "heading_close"}:
             token.tag = _LEVELS[token.tag]
-        for child in token.children or ():
+        for number, child in enumerate(token.children or ()):
+            if child.type == "text" and not number:
+                child.content = _TASK.sub(lambda match: "☐ " if match[1] == " " else "☑ ", child.content)
             if child.type == "link_open":
                 _link(child, file)
             elif child.type == "image":
@@ -139,16 +146,23 @@ def _picture(token: Token, file: str, pictures: Mapping[str, str]) -> None:
 
 
 def _anchor(text: str, used: dict[str, int]) -> str:
-    name = "at-" + (re.sub(r"[^a-z0-9]+", "-", text.casefold()).strip("-")[:60] or "heading")
+    name = _slug(text)
     used[name] = used.get(name, 0) + 1
     return name if used[name] == 1 else f"{name}-{used[name]}"
+
+
+def _slug(text: str) -> str:
+    """The name of a heading; "at-" keeps it apart from what else has a name on the page."""
+    return "at-" + (re.sub(r"[^a-z0-9]+", "-", text.casefold()).strip("-")[:60] or "heading")
 
 
 @cache
 def _parser() -> MarkdownIt:
     from markdown_it import MarkdownIt
 
-    made = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+    made = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    made.add_render_rule("html_block", _foreign)
+    made.add_render_rule("html_inline", _foreign)
     made.add_render_rule("fence", _fence)
     made.add_render_rule("code_block", _fence)
     made.add_render_rule(
@@ -162,3 +176,13 @@ def _fence(self: Any, tokens: Sequence[Token], index: int, options: Any, env: An
     """Code to read. It can be scrolled with the keyboard."""
     del self, options, env
     return str(Markup('<pre class="query" tabindex="0">{}</pre>\n').format(tokens[index].content))
+
+
+def _foreign(self: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    """HTML, to be read; what is between comment marks is meant for programs."""
+    del self, options, env
+    said = _COMMENT.sub("", tokens[index].content)
+    inline = tokens[index].type == "html_inline"
+    if not said.strip():
+        return "" if inline else "\n"
+    return str(escape(said) if inline else Markup("<p>{}</p>\n").format(said.strip()))

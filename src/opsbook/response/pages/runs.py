@@ -211,7 +211,7 @@ def _buttons(
         if page is not None and run.outcome == "failed" and not run.undoing:
             found = [deciding("retry", "Retry…", "first"), deciding("skip", "Skip…")]
             found.append(deciding("resume", "Resume from…"))
-        return [*found, Button("again", "Run again…", again(run))]
+        return [*found, Button("again", "Run again…", again(run), sheet=False)]
     cancel = [] if run.cancel is not None else [deciding("cancel", "Cancel…", "danger")]
     match (waiting or {}).get("what", ""):
         case "approval":

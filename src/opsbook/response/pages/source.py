@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from fastapi import Request, Response
 
 from opsbook.book import Book
+from opsbook.response.incidents.model import Incident
 from opsbook.response.runbooks.room import Runbooks
 
 Json = dict[str, Any]
@@ -30,6 +31,69 @@ class Shell(Protocol):
     def see_other(self, path: str) -> Response: ...
 
 
+class Incidents(Protocol):
+    """What is wrong, and what people do about it; `opsbook.response.incidents.room.Incidents` knows."""
+
+    def get(self, name: str) -> Incident: ...
+
+    def listed(self, state: str | None = None, limit: int = 50) -> Sequence[Incident]: ...
+
+    def timeline(self, name: str) -> Sequence[Any]: ...
+
+    def figures(self, since: float) -> Mapping[str, Any]: ...
+
+    def attachment(self, name: str, attachment: str) -> str: ...
+
+    def declare(
+        self, title: str, severity: str, environment: str, services: Sequence[str], actor: str
+    ) -> Incident: ...
+
+    def acknowledge(self, name: str, actor: str) -> Incident: ...
+
+    def note(self, name: str, text: str, actor: str) -> Incident: ...
+
+    def set_role(self, name: str, role: str, person: str, actor: str) -> Incident: ...
+
+    def set_severity(self, name: str, severity: str, actor: str) -> Incident: ...
+
+    def mitigate(self, name: str, actor: str, *, reason: str = "") -> Incident: ...
+
+    def resolve(self, name: str, actor: str, *, reason: str = "") -> Incident: ...
+
+    def reopen(self, name: str, reason: str, actor: str) -> Incident: ...
+
+    def merge(self, name: str, into: str, actor: str) -> Incident: ...
+
+    def close(self, name: str, actor: str) -> Incident: ...
+
+    def update(self, name: str, text: str, public: bool, actor: str) -> Incident: ...
+
+    def add_action(self, name: str, text: str, owner: str, due: str, actor: str) -> Incident: ...
+
+    def done_action(self, name: str, action: str, actor: str) -> Incident: ...
+
+
+class Postmortems(Protocol):
+    """What is written afterwards; `opsbook.response.postmortems.room.Postmortems` has it."""
+
+    def show(self, incident: str) -> Json: ...
+
+    def plot(self, incident: str) -> str: ...
+
+    def write(self, incident: str, actor: str) -> Any: ...
+
+    def edit(self, incident: str, text: str, base: str, actor: str) -> Json: ...
+
+    def finish(self, incident: str, actor: str) -> Json: ...
+
+    def lesson(self, incident: str, actor: str) -> Any: ...
+
+
+def _nothing(name: str) -> str:
+    del name
+    return ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """All of it.
@@ -37,11 +101,19 @@ class Source:
     Args:
         book: as last read. now: epoch seconds.
         on_call: every schedule with who is on call now and next (`OnCall.now`).
+        next_page: of an incident, who is paged next and when, in words (``team-lead in 3m 10s``); empty: nobody.
+        escalate: page the next step of an incident now, for an actor; None: nobody is paged.
+        charts: there are charts of alerts (``/alerts/FINGERPRINT/points``).
         tested: of each page that was tried as a drill, how that went.
     """
 
     book: Callable[[], Book]
     now: Callable[[], float]
     runbooks: Runbooks
+    incidents: Incidents
+    postmortems: Postmortems | None = None
+    next_page: Callable[[str], str] = _nothing
+    escalate: Callable[[str, str], object] | None = None
+    charts: bool = False
     on_call: Callable[[], Sequence[Json]] = list
     tested: Callable[[], Mapping[str, Json]] = dict

@@ -29,6 +29,20 @@ class ResponseWatch:
             name = event.data.get("id")
             if isinstance(name, str):
                 yield f"run/{name}"
+        elif room in {"incident", "escalation"}:
+            yield from ("incidents", "now")
+            for field in ("id", "incident", "into"):
+                name = event.data.get(field)
+                if isinstance(name, str) and name.startswith("inc-"):
+                    yield f"incident/{name}"
+            if event.subject.startswith("inc-"):
+                yield f"incident/{event.subject}"
+        elif room == "postmortem":
+            yield "incidents"
+            name = str(event.data.get("incident", ""))
+            yield from (f"postmortem/{name}", f"incident/{name}")
+        elif room == "oncall":
+            yield "now"
         elif room == "book":
             yield from TOPICS
 
@@ -42,6 +56,12 @@ class ResponseWatch:
             except NotFound:
                 return False
             return may(identity, "view", run.environment).allowed
+        if kind in {"incident", "postmortem"}:
+            try:
+                incident = self._source.incidents.get(name)
+            except NotFound:
+                return False
+            return may(identity, "view", incident.environment or None).allowed
         return None
 
     def fingerprint(self, topic: str) -> str | None:
@@ -50,6 +70,12 @@ class ResponseWatch:
             return ""  # all of it is in the journal
         if kind == "run":
             return _digest(self._source.runbooks.view(name, output=False))
+        if kind == "incident":
+            incident = self._source.incidents.get(name)
+            runs = [self._source.runbooks.records.run(one).state for one in incident.runs]
+            return _digest([incident.to_json(), runs])
+        if kind == "postmortem":
+            return ""
         return None
 
     def points(self, topic: str) -> Sequence[Mapping[str, Any]]:

@@ -15,6 +15,9 @@ from opsbook.journal import Event, Journal
 from opsbook.monitoring.pages.alerts import all_alerts, headline
 from opsbook.monitoring.pages.objectives import at_risk
 from opsbook.monitoring.pages.source import Source as Watched
+from opsbook.response.pages.now import headline as open_headline
+from opsbook.response.pages.now import now as responding
+from opsbook.response.pages.source import Source as Responded
 from opsbook.security.api import signed_in
 from opsbook.security.model import Identity
 from opsbook.security.plan import sees, visible
@@ -32,8 +35,14 @@ TOLD = (
 """The kinds of events that people would tell each other."""
 
 
-def router(source: Source, journal: Journal, shell: Shell, watched: Watched | None = None) -> APIRouter:
-    """``/``. `watched`: what fires; None: nothing is watched."""
+def router(
+    source: Source,
+    journal: Journal,
+    shell: Shell,
+    watched: Watched | None = None,
+    responded: Responded | None = None,
+) -> APIRouter:
+    """``/``. `watched`: what fires; None: nothing is watched. `responded`: what is open; None: nobody responds."""
     routes = APIRouter(include_in_schema=False, route_class=pages(shell))
 
     @routes.get("/")
@@ -41,13 +50,19 @@ def router(source: Source, journal: Journal, shell: Shell, watched: Watched | No
         identity = signed_in(request)
         topics = ("now",) if watched is None else ("now", "alerts")
         return shell.page(
-            request, "now.html", lambda: _now(source, journal, identity, watched), topics=topics
+            request, "now.html", lambda: _now(source, journal, identity, watched, responded), topics=topics
         )
 
     return routes
 
 
-def _now(source: Source, journal: Journal, identity: Identity, watched: Watched | None) -> dict[str, Any]:
+def _now(
+    source: Source,
+    journal: Journal,
+    identity: Identity,
+    watched: Watched | None,
+    responded: Responded | None,
+) -> dict[str, Any]:
     mine = visible(identity)
     status = source.room.status(None)["environments"]
     shown = {name: one for name, one in status.items() if sees(mine, name)}
@@ -72,11 +87,21 @@ def _now(source: Source, journal: Journal, identity: Identity, watched: Watched 
     if firing and RANK[firing[0].condition.state] < RANK[found.state]:
         rest = (found.word if found.word.endswith(".") else found.detail).rstrip(".")
         found = Condition(firing[0].condition.state, headline(firing))
+    answered = responding(responded, identity)
+    worst = open_headline(answered["open"], answered["more_open"])
+    if worst is not None and RANK[worst.state] <= RANK[found.state]:
+        rest = " · ".join(
+            part
+            for part in ((found.word if found.word.endswith(".") else found.detail).rstrip("."), rest)
+            if part
+        )
+        found = Condition(worst.state, worst.word)
     return {
         "title": "Now",
         "summary": found,
         "more": " · ".join(part for part in (rest, _more(views, freezes)) if part),
         "at_risk": at_risk(watched, identity)[:FIRING] if watched is not None else [],
+        **answered,
         "firing": firing[:FIRING],
         "also_firing": max(0, len(firing) - FIRING),
         "environments": environments,

@@ -16,7 +16,8 @@ def moment(at: float | None, kind: str = "ago") -> Markup:
     """A time: UTC for everybody, which the page turns into how long ago, as far as the reader's clock can tell.
 
     Args:
-        kind: "clock" where the time of day is what matters, "since" for what goes on, "until" for what is to come.
+        kind: "clock" where the time of day is what matters, "since" for what goes on, "until" for what is to come,
+            "due" for what is expected by then.
     """
     if at is None:
         return Markup('<span class="none">never</span>')

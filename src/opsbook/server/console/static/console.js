@@ -24,6 +24,7 @@ function showTime(element, now) {
   let text;
   if (element.className === "since") text = span(seconds);
   else if (element.className === "until") text = seconds > 0 ? "time is over" : `for ${span(-seconds)}`;
+  else if (element.className === "due") text = seconds > 0 ? `${span(seconds)} overdue` : `in ${span(-seconds)}`;
   else if (element.className === "clock") {
     const today = moment.toDateString() === new Date(now).toDateString();
     const year = moment.getFullYear() === new Date(now).getFullYear() ? "" : ` ${moment.getFullYear()}`;

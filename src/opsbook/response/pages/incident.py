@@ -1,0 +1,204 @@
+"""``/incidents/ID``: the room of one incident."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import Response as Plain
+from fastapi.routing import APIRoute
+
+from opsbook.errors import NotFound, OpsbookError
+from opsbook.response.incidents.model import Incident
+from opsbook.response.pages.asking import Button, button, refusals
+from opsbook.response.pages.incident_states import (
+    condition_of,
+    ended_at,
+    place,
+    roles,
+    runbook_links,
+    symptom,
+)
+from opsbook.response.pages.incidents import incident_for
+from opsbook.response.pages.runbooks import run_row
+from opsbook.response.pages.source import Shell, Source
+from opsbook.security.api import signed_in
+from opsbook.security.model import Identity
+from opsbook.security.plan import may
+
+SUSPECTS = 5
+SHOWN = 6000  # characters of an attachment on the page; the rest is a click away
+MOMENTS = 200
+TYPES = {"text": "text/plain; charset=utf-8", "json": "application/json", "svg": "image/svg+xml"}
+_SPANS = ((2700, "1h"), (5 * 3600, "6h"), (20 * 3600, "24h"))
+QUIET = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+    "Cache-Control": "private, no-cache",
+}
+"""For what others wrote: whatever is in it, nothing of it runs, and nothing is fetched."""
+
+
+def router(source: Source, shell: Shell, route_class: type[APIRoute]) -> APIRouter:
+    """The room, and what is attached there."""
+    routes = APIRouter(prefix="/incidents/{name}", include_in_schema=False, route_class=route_class)
+
+    @routes.get("")
+    def room(request: Request, name: str) -> Response:
+        identity = signed_in(request)
+        incident_for(source, request, name)
+        return shell.page(
+            request,
+            "response/incident.html",
+            lambda: _room(source, identity, name),
+            topics=(f"incident/{name}",),
+        )
+
+    @routes.get("/attachments/{attachment}")
+    def attachment(request: Request, name: str, attachment: str) -> Response:
+        incident = incident_for(source, request, name)
+        found = next((one for one in incident.attachments if one.id == attachment), None)
+        if found is None:
+            raise NotFound(f"{name} has no attachment {attachment}", where=name)
+        body = source.incidents.attachment(name, attachment)
+        return Plain(body, headers=QUIET, media_type=TYPES.get(found.kind, TYPES["text"]))
+
+    return routes
+
+
+def _room(source: Source, identity: Identity, name: str) -> dict[str, Any]:
+    incident = source.incidents.get(name)
+    buttons, further = _buttons(identity, incident, escalates=source.escalate is not None)
+    noting = may(identity, "run", incident.environment or None)
+    return {
+        "title": f"{incident.id} · {incident.title}",
+        "incident": incident,
+        "condition": condition_of(incident),
+        "open": incident.open,
+        "ended_at": ended_at(incident),
+        "place": place(incident),
+        "symptom": symptom(incident),
+        "next": source.next_page(name) if incident.open else "",
+        "runbooks": runbook_links(incident, source.book()),
+        "roles": roles(incident),
+        "buttons": buttons,
+        "further": further,
+        "refused": refusals([*buttons, *further]),
+        "noting": noting,
+        "chart": _chart(source, incident),
+        "suspects": [_suspect(one) for one in incident.suspects[:SUSPECTS]],
+        "runs": _runs(source, identity, incident),
+        "attachments": [_attachment(source, incident, one) for one in incident.attachments],
+        "timeline": _timeline(source, name),
+        "late": incident.next_update_at is not None and incident.next_update_at < source.now(),
+        "diagnose": [
+            f"/diagnose/{quote(incident.environment)}/{quote(service)}" for service in incident.services
+        ]
+        if incident.environment
+        else [],
+        "postmortem": _postmortem(source, incident),
+    }
+
+
+def _chart(source: Source, incident: Incident) -> dict[str, Any] | None:
+    """What the first alert's condition compares."""
+    first = next(iter(incident.alerts), None)
+    if first is None or not source.charts:
+        return None
+    elapsed = source.now() - incident.started_at
+    return {
+        "href": f"/alerts/{quote(first.fingerprint)}",
+        "name": first.labels.get("alertname", "alert"),
+        "range": next((span for limit, span in _SPANS if elapsed < limit), "7d"),
+    }
+
+
+def _suspect(suspect: Any) -> dict[str, Any]:
+    """A suspect with where one looks at it."""
+    href = ""
+    if suspect.event:
+        href = f"/journal?before={int(suspect.event) + 1}#event-{int(suspect.event)}"
+    return {
+        "suspect": suspect,
+        "href": href,
+        "likely": "likely" if suspect.score >= 0.6 else "possible" if suspect.score >= 0.3 else "unlikely",
+    }
+
+
+def _runs(source: Source, identity: Identity, incident: Incident) -> Sequence[dict[str, Any]]:
+    found = []
+    for name in incident.runs:
+        try:
+            run = source.runbooks.records.run(name)
+        except NotFound:
+            continue  # its record was cleared away; the timeline tells of it
+        if may(identity, "view", run.environment).allowed:
+            found.append(run_row(run))
+    return found
+
+
+def _attachment(source: Source, incident: Incident, attachment: Any) -> dict[str, Any]:
+    """With its text where that is to be read; a picture stands for itself."""
+    text, cut = "", False
+    if attachment.kind != "svg":
+        try:
+            whole = source.incidents.attachment(incident.id, attachment.id)
+        except OpsbookError:
+            whole = ""
+        text, cut = whole[:SHOWN], len(whole) > SHOWN
+    return {
+        "attachment": attachment,
+        "href": f"/incidents/{incident.id}/attachments/{quote(attachment.id)}",
+        "text": text,
+        "cut": cut,
+    }
+
+
+def _timeline(source: Source, name: str) -> Sequence[Mapping[str, Any]]:
+    """The newest first."""
+    found = list(source.incidents.timeline(name))
+    return list(reversed(found))[:MOMENTS]
+
+
+def _postmortem(source: Source, incident: Incident) -> str:
+    """The address of its post-mortem, where it has one or may get one."""
+    has = incident.postmortem or (source.postmortems is not None and not incident.open)
+    return f"/incidents/{incident.id}/postmortem" if has else ""
+
+
+def _buttons(identity: Identity, incident: Incident, *, escalates: bool) -> tuple[list[Button], list[Button]]:
+    """What one most likely wants now, and everything else."""
+
+    def one(name: str, label: str, look: str = "") -> Button:
+        where = incident.environment or None
+        return button(identity, "run", where, name, label, f"/incidents/{incident.id}/{name}", look)
+
+    if incident.state == "merged":
+        return [], []
+    if not incident.open:
+        closing = [] if incident.state == "closed" else [one("close", "Close…")]
+        return [one("reopen", "Reopen…")], [
+            *closing,
+            one("action", "Add an action…"),
+            one("severity", "Severity…"),
+        ]
+    escalate = [one("escalate", "Escalate…")] if escalates else []
+    mitigate = [] if incident.state == "mitigated" else [one("mitigate", "Mitigated…")]
+    resolve = one("resolve", "Resolve…")
+    further = [
+        one("update", "Send an update…"),
+        one("role", "Give a role…"),
+        one("severity", "Severity…"),
+        one("action", "Add an action…"),
+        one("merge", "Merge…"),
+    ]
+    if incident.acknowledged_at is None and incident.state != "mitigated":
+        return [one("acknowledge", "Acknowledge…", "first"), *escalate], [*mitigate, resolve, *further]
+    now = (
+        [one("mitigate", "Mitigated…", "first"), resolve]
+        if mitigate
+        else [one("resolve", "Resolve…", "first")]
+    )
+    return now, [*escalate, *further]
