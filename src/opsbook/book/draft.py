@@ -14,6 +14,7 @@ from opsbook.book.effective import EffectiveService
 from opsbook.book.environment import Environment
 from opsbook.book.escalations import EscalationSpec, HeartbeatSpec
 from opsbook.book.freezes import Freeze
+from opsbook.book.incidents import IncidentSeverity, IncidentsSpec, SeveritySpec
 from opsbook.book.notifications import NotificationsFile
 from opsbook.book.oncall import ScheduleSpec
 from opsbook.book.pipeline import Pipeline
@@ -74,6 +75,8 @@ class Draft:
     postmortem_pages: Mapping[str, PostmortemPage] = field(default_factory=dict)
     troubleshooting: Mapping[str, TroubleshootingPage] = field(default_factory=dict)
     status_page: StatusPageSpec | None = None
+    severities: Mapping[IncidentSeverity, SeveritySpec] = field(default_factory=dict)
+    incidents: IncidentsSpec = field(default_factory=IncidentsSpec)
     escalations: tuple[EscalationSpec, ...] = ()
     heartbeat: HeartbeatSpec | None = None
     runbooks: frozenset[str] = frozenset()  # the stems of runbooks/*.md

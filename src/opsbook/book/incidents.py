@@ -44,7 +44,7 @@ class IncidentsSpec(Part):
         default_factory=lambda: dict(SEVERITY_OF),
         description="How bad an incident is, by its worst alert; the page of the alert may say worse.",
         examples=[{"critical": "SEV2", "warning": "SEV3"}],
-        json_schema_extra={"default": dict(SEVERITY_OF)},
+        json_schema_extra={"default": {str(alert): str(bad) for alert, bad in SEVERITY_OF.items()}},
     )
     join_within: Seconds = Field(
         600.0,

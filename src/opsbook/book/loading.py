@@ -28,6 +28,7 @@ from opsbook.book.escalation_advice import escalation_faults
 from opsbook.book.fields import Part
 from opsbook.book.files import Files
 from opsbook.book.freezes import FreezesFile
+from opsbook.book.incidents import IncidentsSpec
 from opsbook.book.layout import unknown_files
 from opsbook.book.model import Book, granted
 from opsbook.book.notifications import NOTIFICATIONS, NotificationsFile
@@ -143,6 +144,8 @@ def _book(files: Files, draft: Draft, cover: Cover, warnings: tuple[Problem, ...
         postmortems=draft.postmortems,
         postmortem_pages=MappingProxyType(dict(draft.postmortem_pages)),
         status_page=draft.status_page,
+        severities=MappingProxyType(dict(draft.severities)),
+        incidents=draft.incidents,
         escalations=draft.escalations,
         heartbeat=draft.heartbeat,
         runbooks=MappingProxyType(dict(draft.pages)),
@@ -211,6 +214,8 @@ class _Reading:
             postmortems=policy.postmortems if policy else PostmortemsSpec(),
             postmortem_pages=self._postmortems(paths),
             status_page=policy.status_page if policy else None,
+            severities=policy.severities if policy else {},
+            incidents=policy.incidents if policy else IncidentsSpec(),
             escalations=policy.escalations if policy else (),
             heartbeat=policy.heartbeat if policy else None,
             runbooks=frozenset(_pages(paths)),

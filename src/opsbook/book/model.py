@@ -15,6 +15,7 @@ from opsbook.book.effective import EffectiveService
 from opsbook.book.environment import Environment
 from opsbook.book.escalations import EscalationSpec, HeartbeatSpec
 from opsbook.book.freezes import Freeze
+from opsbook.book.incidents import IncidentSeverity, IncidentsSpec, SeveritySpec
 from opsbook.book.notifications import NotificationsFile
 from opsbook.book.oncall import ScheduleSpec
 from opsbook.book.pipeline import Pipeline
@@ -72,6 +73,8 @@ class Book:
     postmortems: PostmortemsSpec = field(default_factory=PostmortemsSpec)
     postmortem_pages: Mapping[str, PostmortemPage] = field(default_factory=dict)  # by their paths
     status_page: StatusPageSpec | None = None
+    severities: Mapping[IncidentSeverity, SeveritySpec] = field(default_factory=dict)
+    incidents: IncidentsSpec = field(default_factory=IncidentsSpec)
     escalations: tuple[EscalationSpec, ...] = ()
     heartbeat: HeartbeatSpec | None = None
     runbooks: Mapping[str, Runbook] = field(default_factory=dict)  # by the stems of runbooks/*.md

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from opsbook.book.escalations import EscalationSpec, HeartbeatSpec
 from opsbook.book.fields import Line, Name, OrEmpty, Part, wrong
+from opsbook.book.incidents import IncidentSeverity, IncidentsSpec, SeveritySpec
 from opsbook.book.moments import LocalTime, Timezone
 from opsbook.book.postmortems import PostmortemsSpec, StatusPageSpec
 from opsbook.book.windows import Weekly
@@ -68,6 +70,17 @@ class PolicyFile(Part):
     """The whole file."""
 
     schedules: tuple[ScheduleSpec, ...] = Field((), description="Who is on call when.")
+    severities: Annotated[Mapping[IncidentSeverity, SeveritySpec], OrEmpty] = Field(
+        default={},
+        description="What each severity of an incident means here.",
+        examples=[{"SEV1": {"description": "Customers cannot buy anything", "update_every": "30m"}}],
+    )
+    incidents: Annotated[IncidentsSpec, OrEmpty] = Field(
+        default_factory=IncidentsSpec,
+        description="Which alerts open an incident, and which belong to one.",
+        examples=[{"open": ["critical"], "join_within": "10m"}],
+        json_schema_extra={"default": {}},
+    )
     postmortems: Annotated[PostmortemsSpec, OrEmpty] = Field(
         default_factory=PostmortemsSpec,
         description="Which incidents get one.",

@@ -39,6 +39,22 @@ def dangling(draft: Draft) -> Iterator[Problem]:
     yield from _slos(draft)
     yield from _schedules(draft)
     yield from _status_page(draft)
+    yield from _incidents(draft)
+
+
+def _incidents(draft: Draft) -> Iterator[Problem]:
+    document = draft.document(POLICY)
+    if draft.cover is not None:
+        for index, channel in enumerate(draft.incidents.channels):
+            yield from _known(
+                document, ("incidents", "channels", index), "channel", channel, draft.cover.channels
+            )
+    names = [one.name for one in draft.escalations]
+    for severity, spec in draft.severities.items():
+        if spec.escalation is not None and spec.escalation not in names:
+            hint = did_you_mean(spec.escalation, names) or f"write {spec.escalation} under escalations:"
+            at: Loc = ("severities", severity, "escalation")
+            yield document.problem(at, f'no escalation is called "{spec.escalation}"', hint)
 
 
 def _known(document: Document, loc: Loc, what: str, name: str, known: Iterable[str]) -> Iterator[Problem]:
