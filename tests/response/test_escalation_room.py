@@ -326,3 +326,14 @@ def test_two_at_once_do_no_harm(house: House) -> None:
     house.room.acknowledge("inc-1", "ana")
     house.room.acknowledge("inc-1", "ben")
     assert house.room.get("inc-1").acknowledged_by == "ben"
+
+
+def test_what_is_long_over_is_forgotten(house: House) -> None:
+    """After 90 days; what is open stays."""
+    house.room.begin(house.open())
+    house.room.begin(house.open("inc-2"))
+    house.at(0)
+    house.incidents.change("inc-1", state="resolved")
+    house.at(91 * DAY)
+    assert ["inc-2"] == [one.id for one in house.room.listed()]
+    assert ["escalation/inc-2"] == list(house.journal.state.items("escalation/"))

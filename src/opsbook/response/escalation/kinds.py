@@ -26,7 +26,11 @@ register(
 register(
     "escalation.skipped",
     "A step of an escalation reaches nobody; the next one is due at once.",
-    _OF | {"step": "its names", "position": "its number from 0 on, counted through all repetitions"},
+    _OF
+    | {
+        "page": "the names that it pages",
+        "position": "its number from 0 on, counted through all repetitions",
+    },
 )
 register(
     "escalation.acknowledged",

@@ -139,7 +139,7 @@ def _step(
     if not targets:
         # Nobody is there: waiting for their answer would be in vain, so what comes next is due at once.
         moved = replace(moved, since=now - state.chain.wait(position + 1))
-        return moved, [], [Note("skipped", {"step": list(step.page), "position": position})]
+        return moved, [], [Note("skipped", {"page": ", ".join(step.page), "position": position})]
     found = []
     for target in targets:
         way = next((one for one in target.ways if not failing(one)), target.ways[0])

@@ -11,10 +11,10 @@ from opsbook.response.escalation.model import Incident
 class Incidents(Protocol):
     """The incidents' room, as far as escalation needs it."""
 
-    def acknowledge(self, id: str, actor: str) -> object:  # noqa: A002
+    def acknowledge(self, incident: str, actor: str, /) -> object:
         """Somebody has it. Raises NotFound, Conflict; Failed when it cannot be written."""
 
-    def get(self, id: str) -> Incident:  # noqa: A002
+    def get(self, incident: str, /) -> Incident:
         """Raises NotFound; Failed when it cannot be read."""
 
     def waiting(self) -> Iterable[Incident]:

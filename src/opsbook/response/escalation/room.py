@@ -129,6 +129,7 @@ class Escalations:
         for name in [one.id for one in self.listed() if one.open]:
             at = self._go_on(name)
             due = at if due is None or (at is not None and at < due) else due
+        self._forget()
         self._records.flush()
         self.looked_at = self._now()
         return due
@@ -260,7 +261,9 @@ class Escalations:
 
     def listed(self) -> tuple[Escalation, ...]:
         """All of them, those that are open first, the newest before the others."""
-        known = list(self._known.values())  # without the lock: the watchdog asks too
+        known = list(
+            self._known.values()
+        )  # without the lock, which whatever hangs may hold: the watchdog asks too
         return tuple(sorted(known, key=lambda one: (not one.open, -one.begun_at)))
 
     def due(self, escalation: Escalation) -> float | None:
@@ -334,19 +337,25 @@ class Escalations:
         return current, [self._entry("acknowledged", current, data, actor)]
 
     def _keep(self, current: Escalation, entries: list[Entry]) -> None:
-        self._known = {**self._known, current.id: current}
-        over = [
-            one.id
-            for one in self._known.values()
-            if one.ended_at is not None and not one.open and self._now() - one.ended_at > _KEPT
-        ]
+        """With the lock held."""
+        self._known[current.id] = current
         try:
             self._records.write([current], entries)
         except OpsbookError as error:
             self._log(f"what happened about {current.id} cannot be written down: {error}")
+
+    def _forget(self) -> None:
+        """What is long over."""
+        with self._lock:
+            before = self._now() - _KEPT
+            over = [
+                one.id for one in self._known.values() if one.ended_at is not None and one.ended_at < before
+            ]
+            over = [name for name in over if not self._known[name].open]
+            for name in over:
+                del self._known[name]
         if over:
             self._records.forget(over)
-            self._known = {name: one for name, one in self._known.items() if name not in over}
 
     def _entry(self, kind: str, about: Escalation, data: dict[str, Any], actor: str = "opsbook") -> Entry:
         return Entry(
