@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from escalation_house import COVER, POLICY, START, House, Time
 
-from opsbook.errors import Conflict, NotFound
+from opsbook.errors import Conflict, Failed, NotFound
 from opsbook.response.escalation.model import Page
 
 DAY = 86_400.0
@@ -337,3 +337,40 @@ def test_what_is_long_over_is_forgotten(house: House) -> None:
     house.at(91 * DAY)
     assert ["inc-2"] == [one.id for one in house.room.listed()]
     assert ["escalation/inc-2"] == list(house.journal.state.items("escalation/"))
+
+
+def test_the_store_cannot_even_be_read(
+    building: Callable[..., House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever stood in as far as was known last is paged, with a link; a diagnosis stays lines of text."""
+    house = building()
+    house.oncall.override("on-call", "ben", START - 1, START + 900, reason="", actor="ana")
+    assert house.oncall.people("on-call") == ("ben",)
+
+    def broken(*_: object, **__: object) -> dict[str, object]:
+        raise Failed("the database does not answer")
+
+    with monkeypatch.context() as down:
+        down.setattr(house.journal.state, "items", broken)
+        down.setattr(house.journal, "append_all", broken)
+        house.room.begin(house.open(), diagnosis="one\u202e\x00\n\ud800two")
+        assert house.at(0) == ["ben-chat"]
+        assert "one\n two" in house.sent[0].text
+        assert house.room.trouble
+    assert house.at(300) == ["lead-chat"]
+    assert house.kinds() == ["begun", "paged", "paged"]
+
+
+def test_nobody_can_tell_who_is_on_call(building: Callable[..., House]) -> None:
+    """Then the next step is due at once."""
+    house = building()
+
+    def unknown(name: str) -> tuple[str, ...] | None:
+        if name == "on-call":
+            raise Failed("the database does not answer")
+        return None
+
+    house.room._on_call = unknown
+    house.room.begin(house.open())
+    assert house.at(0) == ["lead-chat"]
+    assert "cannot be told" in house.log[0]

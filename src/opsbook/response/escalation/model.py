@@ -273,3 +273,9 @@ def short(text: str, length: int) -> str:
     """One line of `text` without what cannot be seen: labels of alerts may come from anywhere."""
     line = " ".join("".join(one if one.isprintable() else " " for one in str(text)[: length * 4]).split())
     return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def legible(text: str, length: int) -> str:
+    """The lines of `text` without what cannot be seen, and no more than so many characters."""
+    kept = "".join(one if one.isprintable() or one == "\n" else " " for one in text[:length])
+    return "\n".join(line.rstrip() for line in kept.split("\n")).strip("\n")

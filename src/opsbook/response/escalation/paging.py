@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from opsbook.book import Book
+from opsbook.errors import OpsbookError
 from opsbook.response.escalation.links import Links
 from opsbook.response.escalation.model import Page, Sent
 from opsbook.response.escalation.plan import Decision
@@ -45,11 +46,16 @@ class Pager:
         at = self._refused.get(channel)
         if at is not None and 0 <= self._now() - at < _REFUSED:
             return True
-        return channel not in self._book().channels or self._failing(channel)
+        if channel not in self._book().channels:
+            return True
+        try:
+            return self._failing(channel)
+        except OpsbookError:
+            return False  # not known: it is tried
 
     def hand_over(self, found: Decision, sent: Sent) -> None:
         """One page, with its link, into the outbox of its channel."""
-        escalation, address = found.escalation, self._address().rstrip("/")
+        escalation, address = found.escalation, self._own_address()
         page = page_of(
             escalation,
             sent,
@@ -64,3 +70,10 @@ class Pager:
             self._refused[sent.channel] = self._now()
             self._log(f"channel {sent.channel} does not take a page about {escalation.id}: {error}")
         self._boundary(f"{escalation.id}:{escalation.position}:sent")
+
+    def _own_address(self) -> str:
+        try:
+            return self._address().rstrip("/")
+        except OpsbookError as error:
+            self._log(f"pages have no links: {error}")
+            return ""

@@ -17,7 +17,7 @@ from opsbook.errors import Conflict, NotAllowed, NotFound, OpsbookError
 from opsbook.journal import Entry, Journal
 from opsbook.response.escalation.chains import OnCall, chain_for, reaching
 from opsbook.response.escalation.links import Claim, Links
-from opsbook.response.escalation.model import Escalation, Incident, Page, Sent, Subject
+from opsbook.response.escalation.model import Escalation, Incident, Page, Sent, Subject, legible
 from opsbook.response.escalation.paging import Pager
 from opsbook.response.escalation.plan import (
     acknowledged,
@@ -150,7 +150,7 @@ class Escalations:
             now, known = self._now(), self._known.get(subject.id)
             if subject.over or (known is not None and known.open):
                 return
-            subject = replace(subject, diagnosis=(diagnosis or subject.diagnosis)[:_DIAGNOSIS])
+            subject = replace(subject, diagnosis=legible(diagnosis or subject.diagnosis, _DIAGNOSIS))
             hold = max(0.0, (not_before or 0.0) - now)
             if known is None:
                 begun = Escalation(subject, chain_for(self._book(), subject), now, now, hold=hold)
@@ -171,7 +171,9 @@ class Escalations:
             known = self._known.get(incident_id)
             if known is None or not known.open:
                 return
-            subject = replace(known.subject, diagnosis=diagnosis[:_DIAGNOSIS] or known.subject.diagnosis)
+            subject = replace(
+                known.subject, diagnosis=legible(diagnosis, _DIAGNOSIS) or known.subject.diagnosis
+            )
             self._keep(replace(known, subject=subject, hold=0.0), [])
             self._wheel.wake()
 
@@ -287,7 +289,7 @@ class Escalations:
             if known is None:
                 return None
             book = self._book()
-            found = decide(known, self._now(), reaching(book, self._on_call), self._pager.failing)
+            found = decide(known, self._now(), reaching(book, self._who), self._pager.failing)
             if found.pages or found.notes:
                 self._boundary(f"{name}:{found.escalation.position}:decided")
                 for sent in found.pages:
@@ -299,6 +301,13 @@ class Escalations:
             else:
                 self._known[name] = found.escalation
             return found.next_at
+
+    def _who(self, schedule: str) -> tuple[str, ...] | None:
+        try:
+            return self._on_call(schedule)
+        except OpsbookError as error:  # then it is a step that reaches nobody, and the next one is due
+            self._log(f"who is on call by {schedule} cannot be told: {error}")
+            return ()
 
     def _ask_incidents(self) -> None:
         """After a start: an incident that was solved in between pages nobody."""

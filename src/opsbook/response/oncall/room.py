@@ -8,7 +8,7 @@ from typing import Any
 
 from opsbook.book import Book
 from opsbook.book.oncall import ScheduleSpec
-from opsbook.errors import Conflict, Invalid, NotFound
+from opsbook.errors import Conflict, Failed, Invalid, NotFound, Unreachable
 from opsbook.journal import Entry, Journal, register
 from opsbook.response.oncall.calendar import feed
 from opsbook.response.oncall.handover import KINDS, HandOver, handover, open_from
@@ -56,6 +56,7 @@ class OnCall:
         self._journal = journal
         self._now = now
         self._lock = threading.Lock()
+        self._remembered: tuple[Override, ...] = ()
 
     # --- what is asked
 
@@ -63,8 +64,16 @@ class OnCall:
         """Who is on call by this schedule now; None: there is no such schedule."""
         for schedule in self._book().schedules:
             if schedule.name == name:
-                return on_call(schedule, self._now(), self.overrides()).people
+                return on_call(schedule, self._now(), self._last_overrides()).people
         return None
+
+    def _last_overrides(self) -> tuple[Override, ...]:
+        """Those that were read last, when they cannot be read now: waking people must not need the database."""
+        try:
+            self._remembered = self.overrides()
+        except (Failed, Unreachable):
+            pass
+        return self._remembered
 
     def now(self) -> list[dict[str, Any]]:
         """Every schedule with who is on call, who is next, and the gaps of the next 30 days."""
