@@ -131,6 +131,7 @@ class Responding(Stand):
         self.runbooks = Runbooks(site)
         self.durable.launch()
         self.runbooks.start()
+        self.incidents = self.declared()
         self.responded = self.respond()
         self.console = console_of(
             Parts(
@@ -160,8 +161,12 @@ class Responding(Stand):
             book=self.handbook.current,
             now=self.clock.now,
             runbooks=self.runbooks,
-            incidents=Quiet(),  # type: ignore[arg-type]
+            incidents=self.incidents,
         )
+
+    def declared(self) -> Any:
+        """The incidents that there are."""
+        return Quiet()
 
     def end(self) -> None:
         self.stopping.set()

@@ -133,7 +133,7 @@ def _declare(source: Source, identity: Identity, filled: Filled) -> Question:
     everywhere = (("", "none, or all of them"),) if may(identity, "run").allowed else ()
     fields = (
         Field("title", "What is wrong, in a sentence", value=filled.get("title", ""), required=True),
-        Field("severity", "Severity", "choice", filled.get("severity", "SEV2"), severities(),
+        Field("severity", "Severity", "choice", filled.get("severity", "SEV2"), severities(book),
               hint="when unsure, the higher"),
         Field("environment", "Environment", "choice", filled.get("environment", ""), (*places, *everywhere)),
         Field("services", "Services", value=filled.get("services", ""),
@@ -172,7 +172,7 @@ def _done(incident: Incident, action: str) -> Question:
         target=f"{incident.id} · {found.text}",
         effect=("it is not asked for any more",),
         way_back="add it again",
-        command=f"opsbook incidents action {incident.id} --done {found.id}",
+        command=f"opsbook incidents action --incident {incident.id} --done {found.id}",
         submit="It is done",
         back=f"/incidents/{incident.id}",
         impossible="it is done already" if found.done_at is not None else "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from opsbook.book import Book
 from opsbook.errors import Conflict
 from opsbook.response.incidents.model import SEVERITIES, Incident, severity_of
 from opsbook.response.pages.asking import Field
@@ -37,9 +38,10 @@ class Verb:
     refused: Callable[[Incident], str] = lambda incident: ""
 
 
-def severities() -> Choices:
-    """To choose from, the worst first."""
-    return tuple((one, one) for one in SEVERITIES)
+def severities(book: Book) -> Choices:
+    """To choose from, the worst first, with what the policy means by them."""
+    means = {name: spec.description for name, spec in book.severities.items() if spec.description}
+    return tuple((one, f"{one}: {means[one]}" if one in means else one) for one in SEVERITIES)
 
 
 def _people(source: Source, identity: Identity, incident: Incident) -> tuple[Field, ...]:
@@ -167,7 +169,7 @@ VERBS: dict[str, Verb] = {
         submit="Change it",
         effect=lambda source, incident: (f"it is {incident.severity} now",),
         way_back="change it back",
-        command="opsbook incidents severity {id} SEV1",
+        command="opsbook incidents severity SEV1 --incident {id}",
         do=lambda source, incident, filled, actor: source.incidents.set_severity(
             incident.id, severity_of(filled.get("severity", "")), actor
         ),
@@ -177,7 +179,7 @@ VERBS: dict[str, Verb] = {
                 "Severity",
                 "choice",
                 incident.severity,
-                severities(),
+                severities(source.book()),
                 hint="when unsure, the higher",
             ),
         ),
@@ -187,7 +189,7 @@ VERBS: dict[str, Verb] = {
         submit="Give the role",
         effect=lambda source, incident: ("it stands in the room and in the timeline",),
         way_back="give it to somebody else",
-        command="opsbook incidents role {id} commander PERSON",
+        command="opsbook incidents role commander PERSON --incident {id}",
         do=lambda source, incident, filled, actor: source.incidents.set_role(
             incident.id, filled.get("role", ""), filled.get("person", ""), actor
         ),
@@ -198,7 +200,7 @@ VERBS: dict[str, Verb] = {
         submit="Merge",
         effect=lambda source, incident: ("its alerts, suspects and runs go to the other; its paging ends",),
         way_back="none: declare it anew",
-        command="opsbook incidents merge {id} OTHER",
+        command="opsbook incidents merge {id} --into OTHER",
         do=_merge,
         danger=True,
         asks=_others,
@@ -211,7 +213,7 @@ VERBS: dict[str, Verb] = {
             "it goes to the channels of the policy; with the box below also to the status page",
         ),
         way_back="none: what is sent is sent",
-        command='opsbook incidents update {id} "…"',
+        command='opsbook incidents update "…" --incident {id}',
         do=lambda source, incident, filled, actor: source.incidents.update(
             incident.id, filled.get("text", ""), "public" in filled, actor
         ),
@@ -225,7 +227,7 @@ VERBS: dict[str, Verb] = {
         submit="Add",
         effect=lambda source, incident: ("opsbook keeps it in mind until it is done",),
         way_back="say that it is done",
-        command='opsbook incidents action {id} "…" --owner PERSON --due 2026-12-01',
+        command='opsbook incidents action "…" --incident {id} --owner PERSON --due 2026-12-01',
         do=lambda source, incident, filled, actor: source.incidents.add_action(
             incident.id, filled.get("text", ""), filled.get("owner", ""), filled.get("due", ""), actor
         ),

@@ -172,14 +172,14 @@ _VERBS: dict[str, tuple[str, str, tuple[str, ...], str, str]] = {
         "It is complete",
         ("its page says `state: final`",),
         "edit it",
-        "opsbook postmortem write {id} --final",
+        "opsbook postmortem final {id}",
     ),
     "lesson": (
         "Propose a change to the runbook?",
         "Propose it",
         ("a branch, or a patch where there is no git, with what {id} has taught",),
         "delete the branch",
-        "opsbook postmortem lesson {id}",
+        "opsbook postmortem lesson {id} --again",
     ),
 }
 

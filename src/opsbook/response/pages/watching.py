@@ -29,6 +29,7 @@ class ResponseWatch:
             name = event.data.get("id")
             if isinstance(name, str):
                 yield f"run/{name}"
+                yield from self._incidents_of(name)
         elif room in {"incident", "escalation"}:
             yield from ("incidents", "now")
             for field in ("id", "incident", "into"):
@@ -45,6 +46,15 @@ class ResponseWatch:
             yield "now"
         elif room == "book":
             yield from TOPICS
+
+    def _incidents_of(self, name: str) -> Iterable[str]:
+        """The room that shows this run."""
+        try:
+            incident = self._source.runbooks.records.run(name).incident
+        except NotFound:
+            return
+        if incident:
+            yield f"incident/{incident}"
 
     def may_follow(self, identity: Identity, topic: str) -> bool | None:
         kind, _, name = topic.partition("/")
@@ -71,9 +81,8 @@ class ResponseWatch:
         if kind == "run":
             return _digest(self._source.runbooks.view(name, output=False))
         if kind == "incident":
-            incident = self._source.incidents.get(name)
-            runs = [self._source.runbooks.records.run(one).state for one in incident.runs]
-            return _digest([incident.to_json(), runs])
+            # Who is paged next is told with what else changes: the words run with the clock.
+            return _digest(self._source.incidents.get(name).to_json())
         if kind == "postmortem":
             return ""
         return None
