@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from postmortem_house import END, START, House, action, incident, run, update
 
@@ -18,6 +20,7 @@ from opsbook.errors import Conflict, Invalid, NotFound
 from opsbook.response.postmortems.facts import Moment
 from opsbook.response.postmortems.markdown import escaped, fenced, one_line
 from opsbook.response.postmortems.parts import marked, merged
+from opsbook.world.hosts.pages import FolderPages
 from opsbook.world.telemetry.storage import Storage
 from opsbook.world.telemetry.store import HotStore
 
@@ -349,6 +352,45 @@ def test_a_crash_before_the_incident_knew(house: House) -> None:
     assert (record.path, house.git("rev-parse", "HEAD")) == (PATH, commit)
 
 
+class Dying(FolderPages):
+    """Writes, or proposes, and is killed before anybody knows of it."""
+
+    def __init__(self, folder: Path, patches: Path, place: str) -> None:
+        super().__init__(folder, patches)
+        self.place = place
+
+    def write(self, files: Mapping[str, str], message: str, actor: str) -> str:
+        commit = super().write(files, message, actor)
+        return self._die("write") or commit
+
+    def propose(self, name: str, files: Mapping[str, str], message: str, actor: str) -> tuple[str, str]:
+        made = super().propose(name, files, message, actor)
+        return made if not self._die("propose") else ("", "")
+
+    def _die(self, place: str) -> str:
+        if place == self.place:
+            raise KeyboardInterrupt
+        return ""
+
+
+@pytest.mark.parametrize("place", ["propose", "write"])
+def test_a_crash_while_it_is_written(house: House, place: str) -> None:
+    """After the branch, or after the commit, and before the journal knows: the next start makes it whole, once."""
+    house.measure()
+    house.desk.put(incident())
+    house.pages = Dying(house.book_folder, house.folder / "patches", place)
+    with pytest.raises(KeyboardInterrupt):
+        house.open().look()
+    house.pages = FolderPages(house.book_folder, house.folder / "patches")
+    (record,) = house.open().look()
+    assert (record.path, record.failed) == (PATH, "")
+    assert record.lesson is not None
+    assert (record.lesson.problem, record.lesson.commit) == ("", house.git("rev-parse", "lesson/inc-7"))
+    assert house.open().look() == []
+    assert len(house.git("log", "--format=%s", "--", PATH).split("\n")) <= 2
+    assert len(house.journal.events(kinds=["postmortem.written"])) == 1
+
+
 def test_it_follows_incidents_by_itself(house: House) -> None:
     """Once started, a change is enough; after the end nothing is written."""
     import time
@@ -374,6 +416,29 @@ def test_parts_are_found_by_their_marks() -> None:
     trimmed = page.replace("old", "old   ")
     assert merged(trimmed, {"impact": "new"}).updated == ("impact",)
     assert merged("", {"impact": "new"}).gone == ("impact",)
+
+
+LINES = st.lists(
+    st.sampled_from(["mine", "", "<!-- x -->", "<!-- /opsbook:impact -->", "| a |", "# h"]), max_size=6
+)
+
+
+@given(LINES, LINES, LINES, st.booleans())
+def test_nothing_of_a_person_is_lost(
+    before: list[str], after: list[str], within: list[str], changes: bool
+) -> None:
+    """Whatever they wrote around a part, or into it, is there after any number of writings."""
+    part = marked("impact", "old")
+    if changes:
+        part = part.replace("old", "\n".join(["old", "theirs", *within]))
+    page = "\n".join([*before, part, *after])
+    once = merged(page, {"impact": "new"})
+    twice = merged(once.text, {"impact": "newer"})
+    lines = twice.text.split("\n")
+    assert lines[: len(before)] == before
+    assert not after or lines[-len(after) :] == after
+    assert ("theirs" in lines) is changes
+    assert ("newer" in lines) is not changes
 
 
 def test_escaping() -> None:
