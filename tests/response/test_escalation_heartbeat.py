@@ -6,12 +6,18 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
-from escalation_house import POLICY, Time, book
+from escalation_house import POLICY, Incidents, Time, book
 
 from opsbook.errors import NotFound
+from opsbook.journal import Journal
+from opsbook.response.escalation.desk import Desk
 from opsbook.response.escalation.heartbeat import Heartbeat
+from opsbook.response.escalation.model import Subject
+from opsbook.world.hosts.clock import SystemClock
+from opsbook.world.hosts.keys import random_key
 from opsbook.world.hosts.web import status_of
 
 
@@ -103,3 +109,35 @@ def test_nobody_there() -> None:
     assert "s3cret" not in beating.log[0]
     quiet = Heartbeat(book, lambda name: "", status_of, str, now=Time().now)
     assert not quiet.beat()
+
+
+def test_all_of_it_together(tmp_path: Path, receiver: Receiver) -> None:
+    """The desk starts and ends everything; its heartbeat leaves while escalation goes round."""
+    written = book(f"{POLICY}heartbeat: {{url: '{receiver.url}/x', every: 1s}}\n")
+    clock = SystemClock()
+    sent: list[str] = []
+    with Journal.open(tmp_path / "journal.sqlite", keys=tmp_path / "keys", clock=clock) as journal:
+        desk = Desk(
+            lambda: written,
+            journal,
+            on_call=lambda name: ("ana",) if name == "on-call" else None,
+            incidents=Incidents(),
+            send=lambda channel, page: sent.append(channel),
+            failing=lambda channel: False,
+            key=random_key(tmp_path / "keys" / "links.key"),
+            address=lambda: "https://ops.example.com",
+            secret=lambda name: "",
+            status_of=status_of,
+            now=clock.now,
+        )
+        desk.start()
+        desk.room.begin(Subject("inc-1", "web is down"))
+        deadline = time.monotonic() + 20
+        while not sent or not receiver.seen:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        desk.close()
+        assert {"/api/response/escalations/next", "/answer/{token}"} <= {
+            route.path for made in (desk.router(), desk.pages()) for route in made.routes
+        }
+    assert ["ana-chat"] == sent
