@@ -214,6 +214,35 @@ def test_changes_of_all_kinds(shop: Shop) -> None:
     assert run.id in said
 
 
+def test_a_release_that_was_replaced_is_hardly_it(shop: Shop) -> None:
+    """Of two releases before the beginning the second serves; one that came as a remedy clears nobody."""
+    shop.fires("HighErrorRate", 120)
+    shop.deploys("web", "2.0", 400)
+    shop.deploys("web", "3.0", 200)
+    shop.deploys("web", "4.0", 30)
+    written = {"version": "3.0", "file": "environments/production.yaml", "commit": "abc"}
+    changed = {"digest": "d", "commit": "abc", "services": ["web"]}
+    shop.journal.append("book.version_written", "production/web", written, actor="opsbook")
+    shop.journal.append("book.changed", "handbook", changed, actor="opsbook")
+    made = shop.diagnose()
+    assert ["web 3.0 went live", "web 2.0 went live"] == [
+        one.text for one in made.suspects if one.score > 0.2
+    ]
+    assert made.suspects[1].score < 0.5
+    assert "the handbook" not in " ".join(found(made, "changes").lines)
+
+
+def test_a_first_deployment_that_failed(shop: Shop) -> None:
+    """Nothing runs, nothing did: the last words of what was tried."""
+    shop.machines.running = [one for one in shop.machines.running if one.service != "redis"]
+    shop.put("placement/production/redis", shop.site.deployments.placement("production", "none"))  # type: ignore[union-attr]
+    shop.deploys("redis", "7.1", 60, outcome=Outcome.FAILED, reason="exit code 1", log_tail=("no such file",))
+    made = shop.diagnose("redis")
+    assert "nothing of redis runs in production: d-1 of 7.1 failed" == made.symptom
+    assert ("no such file",) == found(made, "health").lines
+    assert "redis: not deployed here" in found(shop.diagnose("api"), "dependencies").lines
+
+
 def test_hostile_alerts_harm_nobody(shop: Shop) -> None:
     """Labels and summaries that anybody may push: shown in one line, never run, never in a command."""
     shop.fires(

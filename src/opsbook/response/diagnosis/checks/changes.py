@@ -9,12 +9,13 @@ from opsbook.errors import NotFound
 from opsbook.journal import Event
 from opsbook.response.diagnosis.checks.dependencies import key as dependency_key
 from opsbook.response.diagnosis.model import Check, Clue
-from opsbook.response.diagnosis.plan import span
+from opsbook.response.diagnosis.plan import AFTERWARDS, span
 from opsbook.response.diagnosis.scene import DAY, Scene
 
 NAME, TITLE = "changes", "what was changed"
 LOOKED_AT = 20  # deployments of a service
 EVENTS = 200
+WRITTEN = 5.0  # seconds within which the handbook is read again after opsbook itself wrote a version into it
 _WEIGHTS = {"deploy": 0.95, "rollback": 0.5, "scale": 0.35, "restart": 0.25}
 _TAKEN_BACK = 0.3
 _OF_OTHERS = 0.6  # of what the same change of the service itself would weigh
@@ -30,14 +31,21 @@ def look(scene: Scene) -> Check:
     if scene.site.deployments is None:
         return Check(name=NAME, title=TITLE, state="skipped", text="nobody knows what was deployed")
     clues: list[Clue] = []
+    begun = min((alert.starts_at for alert in scene.own_alerts), default=scene.now)
     for service in (scene.service, *scene.depends_on):
         numbers = _numbers(scene, f"{scene.environment}/{service}")
+        replaced = False
         for deployment in _lately(scene, service):
-            clues += _deployment(scene, deployment, numbers.get(deployment.id))
+            clues += _deployment(scene, deployment, numbers.get(deployment.id), replaced=replaced)
+            live = deployment.kind in {"deploy", "rollback"} and deployment.outcome is Outcome.SUCCEEDED
+            replaced = replaced or (
+                live and not deployment.reverted_by and when(deployment) <= begun + AFTERWARDS
+            )
     clues += _events(scene)
     clues.sort(key=lambda clue: -(clue.at or 0.0))
     named = [clue for clue in clues if clue.names]
-    lines = tuple(f"{span(max(0.0, scene.now - (clue.at or scene.now)))} ago: {clue.why}" for clue in clues)
+    told = [clue for clue in clues if clue.names or clue.key.startswith("release:")]
+    lines = tuple(f"{span(max(0.0, scene.now - (clue.at or scene.now)))} ago: {clue.why}" for clue in told)
     own = [clue for clue in named if clue.subject == f"{scene.environment}/{scene.service}"]
     text = lines[0] if lines else "nothing within a day"
     if own and named[0] is not own[0]:
@@ -70,18 +78,20 @@ def _numbers(scene: Scene, subject: str) -> Mapping[str, int]:
     return numbers
 
 
-def _deployment(scene: Scene, deployment: Deployment, number: int | None) -> list[Clue]:
+def _deployment(scene: Scene, deployment: Deployment, number: int | None, *, replaced: bool) -> list[Clue]:
+    """Its clues. `replaced`: another release took its place before the trouble began."""
     mine = deployment.service == scene.service
     weight = _WEIGHTS[deployment.kind] * (1.0 if mine else _OF_OTHERS)
     back = deployment.outcome in {Outcome.ROLLED_BACK, Outcome.ABORTED, Outcome.FAILED}
     back = back or bool(deployment.reverted_by)
-    if back:
+    if back or replaced:
         weight *= _TAKEN_BACK
     release, before = (
         _release(scene, deployment, deployment.release),
         _release(scene, deployment, deployment.before.release),
     )
     who = deployment.requested_by + (" (opsbook itself)" if deployment.automatic else "")
+    ended = "failed" if deployment.outcome is Outcome.FAILED else "taken back"
     what = f"{deployment.service} {deployment.version} {_DONE[deployment.kind]}"
     if deployment.kind == "scale":
         what = f"{deployment.service} was scaled from {deployment.before.replicas} to {deployment.replicas}"
@@ -90,7 +100,7 @@ def _deployment(scene: Scene, deployment: Deployment, number: int | None) -> lis
     elif deployment.outcome is None:
         what = f"{deployment.service} {deployment.version} is being brought ({deployment.phase})"
     elif back:
-        what = f"{deployment.service} {deployment.version} was tried and taken back"
+        what = f"{deployment.service} {deployment.version} was tried and {ended}"
     about = f"{what} ({deployment.id}, by {who}{_message(release)})"
     clues = [
         Clue(
@@ -104,7 +114,7 @@ def _deployment(scene: Scene, deployment: Deployment, number: int | None) -> lis
             weight=weight,
             at=when(deployment),
             event=number,
-            command=_way_back(scene, deployment) if mine and not back else "",
+            command=_way_back(scene, deployment) if mine and not (back or replaced) else "",
             runbooks=("failed-deployment",) if mine and deployment.kind == "deploy" else (),
         )
     ]
@@ -208,8 +218,13 @@ def _changed(before: Mapping[str, object], after: Mapping[str, object]) -> list[
 def _events(scene: Scene) -> list[Clue]:
     journal, since = scene.site.journal, scene.now - DAY
     found: list[Clue] = []
+    written = journal.events(kinds=("book.version_written",), since=since, limit=EVENTS, newest=True)
+    ours = {str(event.data.get("commit")) for event in written} - {"", "None"}
     for event in journal.events(kinds=("book.changed",), since=since, limit=EVENTS, newest=True):
-        if scene.service in (event.data.get("services") or ()):
+        by_us = str(event.data.get("commit")) in ours or any(
+            0 <= event.at - one.at < WRITTEN for one in written
+        )
+        if scene.service in (event.data.get("services") or ()) and not by_us:
             commit = str(event.data.get("commit") or "")[:10]
             text = f"the handbook says something else of {scene.service}"
             why = f"{text}{f', since commit {commit}' if commit else ''}"

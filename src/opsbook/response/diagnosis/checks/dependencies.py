@@ -25,10 +25,10 @@ def look(scene: Scene) -> Check:
         found = [*_instances(scene, service), *_alerts(scene, service)]
         clues += found
         why = "; ".join(clue.why for clue in found)
-        lines.append(f"{service}: {why or 'well'}")
+        lines.append(f"{service}: {why or _well(scene, service)}")
     names = sorted({clue.subject.partition("/")[2] for clue in clues})
     if not clues:
-        text = f"{', '.join(scene.depends_on)}: well"
+        text = "; ".join(lines)
         return Check(name=NAME, title=TITLE, state="ok", text=text, lines=tuple(lines))
     down = any(clue.weight >= 0.8 for clue in clues)
     return Check(
@@ -40,6 +40,12 @@ def look(scene: Scene) -> Check:
         symptom=f"{', '.join(names)}, which {scene.service} needs, {'is' if len(names) == 1 else 'are'} not well",
         clues=tuple(clues),
     )
+
+
+def _well(scene: Scene, service: str) -> str:
+    """What is said of one that nothing speaks against: nobody can vouch for what opsbook does not run."""
+    world = scene.site.instances
+    return "well" if world is None or world.instances(scene.environment, service) else "not deployed here"
 
 
 def _instances(scene: Scene, service: str) -> list[Clue]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from opsbook.deployment.model import Outcome
 from opsbook.errors import OpsbookError
 from opsbook.response.diagnosis.model import Check, Clue, State
 from opsbook.response.diagnosis.plan import span
@@ -73,6 +74,16 @@ def _wanted(scene: Scene) -> int:
 
 
 def _none(scene: Scene, wanted: int) -> Check:
+    records = scene.site.deployments
+    last = next(iter(records.deployments(scene.environment, scene.service, 1)), None) if records else None
+    if not wanted and last is not None and last.outcome is Outcome.FAILED:
+        text = f"nothing runs: {last.id} of {last.version} failed: {last.reason}"
+        symptom = (
+            f"nothing of {scene.service} runs in {scene.environment}: {last.id} of {last.version} failed"
+        )
+        return Check(
+            name=NAME, title=TITLE, state="failed", text=text, lines=last.log_tail[-TAIL:], symptom=symptom
+        )
     if not wanted:
         text = f"{scene.service} is not deployed in {scene.environment}"
         return Check(name=NAME, title=TITLE, state="unknown", text=text)
