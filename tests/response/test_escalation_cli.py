@@ -23,6 +23,7 @@ channels: {chat: {webhook: "http://127.0.0.1:9/"}}
 POLICY = """\
 schedules:
   - {{name: on-call, layers: [{{name: weekly, people: [ana, ben], every: day, from: {from_}}}]}}
+  - {{name: later, layers: [{{name: weekly, people: [ana], from: 2099-01-05T09:00}}]}}
 escalations:
   - {{name: usual, description: For all, steps: [{{page: on-call}}, {{page: eva}}, {{page: ben, after: 10m}}]}}
 """
@@ -110,6 +111,13 @@ def test_from_quiet_to_quiet(faces: Faces) -> None:
     assert (2, True) == (several.returncode, "there are 2 incidents" in several.stderr)
     assert 0 == faces.opsbook("ack", "inc-2", "--json").returncode
     assert 2 == faces.opsbook("ack", "inc-9").returncode
+
+
+def test_nobody_on_call_is_an_exit_code(faces: Faces) -> None:
+    """One of the schedules has nobody: said first thing, and to scripts too."""
+    said = faces.opsbook("oncall")
+    assert 1 == said.returncode
+    assert "✖ nobody" in said.stdout
 
 
 def test_chains(faces: Faces) -> None:

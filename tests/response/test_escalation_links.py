@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opsbook.errors import Failed, NotAllowed
@@ -33,6 +33,7 @@ def test_it_says_whose_it_is() -> None:
         links(at=1000 + VALID).read(token())
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_what_is_none(text: str) -> None:
     """Whatever is sent, it is refused and nothing else happens."""
@@ -40,6 +41,7 @@ def test_what_is_none(text: str) -> None:
         links().read(text)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 200), st.characters(codec="ascii"))
 def test_one_letter_is_enough(place: int, letter: str) -> None:
     """Changed anywhere it is none any more: for another person, another incident, a later time."""

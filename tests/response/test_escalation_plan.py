@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opsbook.response.escalation.model import Chain, Escalation, Sent, Step, Subject, Target
@@ -171,6 +171,7 @@ CHAINS = st.builds(
 DELAYS = st.lists(st.one_of(st.floats(0.0, 20.0), st.floats(0.0, 20_000.0)), max_size=40)
 
 
+@settings(deadline=None)
 @given(CHAINS, DELAYS)
 def test_whenever_it_is_looked_at(of: Chain, delays: list[float]) -> None:
     """Levels are in their order and never closer together than the handbook says; some page always lies ahead."""
@@ -193,6 +194,7 @@ def test_whenever_it_is_looked_at(of: Chain, delays: list[float]) -> None:
             assert other.at - one.at >= of.wait(other.position)
 
 
+@settings(deadline=None)
 @given(CHAINS, st.integers(0, 60))
 def test_nobody_is_left_out(of: Chain, seconds: int) -> None:
     """Looked at often enough, everybody of a chain who can be reached is paged, and the owner at last."""
@@ -207,6 +209,7 @@ def test_nobody_is_left_out(of: Chain, seconds: int) -> None:
     assert found == {name for step in of.steps for name in step.page if name != "nobody"} | {"owner"}
 
 
+@settings(deadline=None)
 @given(CHAINS, DELAYS)
 def test_a_crash_sends_the_same_again(of: Chain, delays: list[float]) -> None:
     """What was sent and not written down is decided once more, with the same ids."""
@@ -218,6 +221,7 @@ def test_a_crash_sends_the_same_again(of: Chain, delays: list[float]) -> None:
         state = first.escalation
 
 
+@settings(deadline=None)
 @given(CHAINS, DELAYS, st.floats(0.0, 5000.0))
 def test_who_has_answered_is_left_alone(of: Chain, delays: list[float], when: float) -> None:
     """From the acknowledgement on until it runs out, and for ever once it is solved."""
@@ -233,6 +237,7 @@ def test_who_has_answered_is_left_alone(of: Chain, delays: list[float], when: fl
     assert begun_again(over, over.subject, at, "opened again").state == "paging"
 
 
+@settings(deadline=None)
 @given(CHAINS, DELAYS, st.sets(st.sampled_from([f"{name}-{way}" for name in NAMES for way in (1, 2)])))
 def test_failing_channels_only_hurry(of: Chain, delays: list[float], down: set[str]) -> None:
     """Whoever has a channel that works is never paged later for others' that do not, and nobody twice by one."""
