@@ -122,7 +122,14 @@ def test_the_page_is_the_one_that_the_alert_names() -> None:
     alert = Alert({"alertname": "HighErrorRate"}, {"runbook": "disk-full"})
     suspect = Suspect(kind="deployment", subject="production/web", text="2.0", score=0.9, why="")
     named = clue("deployment:production/web", 0.9, runbooks=("failed-deployment", "none-such"))
-    found = pages(BOOK, "production", "web", [alert], [suspect], [named])
+    found = pages(
+        BOOK,
+        "production",
+        "web",
+        [alert],
+        [suspect],
+        [Check(name="c", title="c", state="ok", text="", clues=(named,))],
+    )
     assert ["disk-full", "high-error-rate", "failed-deployment", "checkout"] == [page.name for page in found]
     redis = pages(BOOK, "production", "redis", [], [], [])
     assert ["What redis does at night"] == [page.title for page in redis]

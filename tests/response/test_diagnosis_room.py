@@ -172,7 +172,9 @@ def test_known_errors_are_no_news(shop: Shop) -> None:
     assert "1 new pattern, 1 known: order 1003 has no price" == check.text
     assert check.since == pytest.approx(shop.now - 200, abs=2)
     shop.said("no level, Exception: no space left on device", 100, level="", service="redis")
-    assert "warning" == shop.check("logs", "redis").state
+    made = shop.diagnose("redis")
+    assert ("warning", "a disk is full") == (found(made, "logs").state, made.suspects[0].text)
+    assert "disk-full" == (made.runbook.name if made.runbook else "")
 
 
 def test_where_time_goes(shop: Shop) -> None:

@@ -103,6 +103,7 @@ class Check(Document):
     seconds: float = 0.0
     clues: tuple[Clue, ...] = ()
     runs: tuple[str, ...] = ()  # of runbooks, that it started
+    runbooks: tuple[str, ...] = ()  # names of pages that are usually about the symptom
 
     def took(self, seconds: float) -> Check:
         return self.model_copy(update={"seconds": round(seconds, 3)})

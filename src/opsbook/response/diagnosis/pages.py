@@ -12,8 +12,9 @@ from fastapi.routing import APIRoute
 
 from opsbook.errors import NotAllowed
 from opsbook.response.diagnosis.model import Check, Diagnosis
-from opsbook.response.diagnosis.room import Diagnoses, Work
+from opsbook.response.diagnosis.room import Diagnoses
 from opsbook.response.diagnosis.watching import topic_of
+from opsbook.response.diagnosis.work import Work
 from opsbook.security.api import signed_in
 from opsbook.security.plan import may
 

@@ -138,17 +138,27 @@ def pages(
     service: str,
     alerts: Sequence[Alert],
     suspected: Sequence[Suspect],
-    clues: Iterable[Clue],
+    checks: Iterable[Check],
 ) -> tuple[Page, ...]:
-    """The pages that are about it, the one to follow first; then those of troubleshooting/ that name the service."""
+    """The pages that are about it, the one to follow first: those of the alerts, of the suspects, of the symptoms.
+
+    Then those of troubleshooting/ that name the service.
+    """
+    checks = tuple(checks)
     found: dict[str, Page] = {}
     for name, alert in pages_of(book, alerts).items():
         found[name] = _page(book.runbooks[name], f"{plain(alert.name)[:80]} fires")
-    usual = {(clue.kind, clue.subject): clue.runbooks for clue in clues if clue.runbooks}
+    usual = {
+        (clue.kind, clue.subject): clue.runbooks for check in checks for clue in check.clues if clue.runbooks
+    }
     for suspect in suspected:
         for name in usual.get((suspect.kind, suspect.subject), ()):
             if name in book.runbooks and name not in found:
                 found[name] = _page(book.runbooks[name], f"it is about {suspect.kind}: {suspect.text}")
+    for check in checks:
+        for name in check.runbooks if check.symptom else ():
+            if name in book.runbooks and name not in found:
+                found[name] = _page(book.runbooks[name], check.symptom)
     troubles = [
         Page(name=page.name, title=page.title, file=page.file, why=f"it names {service}")
         for page in book.troubleshooting

@@ -5,19 +5,18 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from opsbook.book import Book
 from opsbook.errors import NotFound, OpsbookError
-from opsbook.monitoring.alerting.model import Alert
 from opsbook.response.diagnosis import kinds
 from opsbook.response.diagnosis.checks import LOOKS, Look
-from opsbook.response.diagnosis.model import Check, Diagnosis, plain
-from opsbook.response.diagnosis.plan import next_step, outcome, pages, pages_of
+from opsbook.response.diagnosis.conclusion import concluded, neighbours
+from opsbook.response.diagnosis.model import Diagnosis, plain
 from opsbook.response.diagnosis.ports import Site
 from opsbook.response.diagnosis.running import Looking
 from opsbook.response.diagnosis.scene import Scene
+from opsbook.response.diagnosis.work import Work
 
 BUDGET = 8.0
 """Seconds. A page waits ten for its diagnosis, and the message itself takes some time."""
@@ -30,41 +29,6 @@ TICK = 1.0  # seconds between two signs of life to those who follow
 
 def last_key(environment: str, service: str) -> str:
     return f"diagnosis/last/{environment}/{service}"
-
-
-@dataclass(slots=True)
-class Work:
-    """A diagnosis under way, or made a moment ago."""
-
-    id: str
-    environment: str
-    service: str
-    at: float
-    looks: tuple[Look, ...]
-    checks: list[Check] = field(default_factory=list)
-    diagnosis: Diagnosis | None = None
-    error: OpsbookError | None = None
-    changed: threading.Condition = field(default_factory=threading.Condition)
-
-    @property
-    def ended(self) -> bool:
-        return self.diagnosis is not None or self.error is not None
-
-    def to_json(self) -> dict[str, Any]:
-        """As far as it has come."""
-        if self.diagnosis is not None:
-            return {"progress": "ended", **self.diagnosis.to_json()}
-        done = {check.name for check in self.checks}
-        return {
-            "progress": "failed" if self.error is not None else "running",
-            "error": self.error.to_json() if self.error is not None else None,
-            "id": self.id,
-            "environment": self.environment,
-            "service": self.service,
-            "at": self.at,
-            "checks": [check.to_json() for check in self.checks],
-            "waiting_for": [look.title for look in self.looks if look.name not in done],
-        }
 
 
 class Diagnoses:
@@ -220,7 +184,7 @@ class Diagnoses:
                 work.changed.notify_all()
         order = [look.name for look in self._looks]
         checks = tuple(sorted(work.checks, key=lambda check: order.index(check.name)))
-        made = concluded(work, scene_of(lambda: False), checks, self._version(work))
+        made = concluded(work.id, work.at, scene_of(lambda: False), checks, self._version(work))
         made = made.model_copy(update={"seconds": round(self._site.clock.monotonic() - began, 3)})
         return self._kept(made)
 
@@ -330,61 +294,3 @@ class Diagnoses:
                 return
             if not came:
                 yield None
-
-
-def concluded(work: Work, scene: Scene, checks: tuple[Check, ...], version: str) -> Diagnosis:
-    """What the checks come to. Pure."""
-    found = outcome(scene.environment, scene.service, checks, scene.now)
-    alerts = (*scene.own_alerts, *scene.host_alerts)
-    clues = [clue for check in checks for clue in check.clues]
-    about = pages(scene.book, scene.environment, scene.service, alerts, found.suspects, clues)
-    first = next((page for page in about if page.name in scene.book.runbooks), None)
-    page = scene.book.runbooks[first.name] if first is not None else None
-    leading: Alert | None = pages_of(scene.book, alerts).get(first.name) if first is not None else None
-    return Diagnosis(
-        id=work.id,
-        environment=scene.environment,
-        service=scene.service,
-        version=version,
-        incident=scene.incident,
-        alert=plain(scene.alert),
-        actor=scene.actor,
-        at=work.at,
-        state=found.state,
-        symptom=found.symptom,
-        since=found.since,
-        checks=checks,
-        suspects=found.suspects,
-        runbook=first,
-        further=tuple(one for one in about if one is not first),
-        next=next_step(
-            found,
-            scene.environment,
-            scene.service,
-            page=page,
-            labels=leading.labels if leading is not None else {},
-        ),
-        affected=scene.affected,
-        runs=tuple(run for check in checks for run in check.runs),
-    )
-
-
-def neighbours(book: Book, environment: str, service: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What the service needs, directly or by others, and what needs it; of those that are in the environment."""
-    placed = book.effective_services(environment)
-    needs: dict[str, None] = {}
-    waiting = list(placed[service].depends_on) if service in placed else []
-    while waiting:
-        name = waiting.pop(0)
-        if name in placed and name != service and name not in needs:
-            needs[name] = None
-            waiting += placed[name].depends_on
-    affected: dict[str, None] = {}
-    waiting = [service]
-    while waiting:
-        wanted = waiting.pop(0)
-        for name, one in placed.items():
-            if wanted in one.depends_on and name != service and name not in affected:
-                affected[name] = None
-                waiting.append(name)
-    return tuple(needs), tuple(affected)

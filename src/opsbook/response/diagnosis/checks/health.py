@@ -49,6 +49,7 @@ def look(scene: Scene) -> Check:
         text=text,
         lines=tuple(lines),
         symptom=_symptom(scene, state, bad, len(found), faults),
+        runbooks=("service-down", "crash-loop") if state == "failed" else ("instance-down", "service-down"),
         since=min((at for one in bad if (at := _since(one, scene.now)) is not None), default=None),
         clues=tuple(_clues(scene, found, bad)),
     )
@@ -82,14 +83,22 @@ def _none(scene: Scene, wanted: int) -> Check:
             f"nothing of {scene.service} runs in {scene.environment}: {last.id} of {last.version} failed"
         )
         return Check(
-            name=NAME, title=TITLE, state="failed", text=text, lines=last.log_tail[-TAIL:], symptom=symptom
+            name=NAME,
+            title=TITLE,
+            state="failed",
+            text=text,
+            lines=last.log_tail[-TAIL:],
+            symptom=symptom,
+            runbooks=("failed-deployment", "service-down"),
         )
     if not wanted:
         text = f"{scene.service} is not deployed in {scene.environment}"
         return Check(name=NAME, title=TITLE, state="unknown", text=text)
     text = f"no instance runs, {wanted} should"
     symptom = f"no instance of {scene.service} runs in {scene.environment}"
-    return Check(name=NAME, title=TITLE, state="failed", text=text, symptom=symptom)
+    return Check(
+        name=NAME, title=TITLE, state="failed", text=text, symptom=symptom, runbooks=("service-down",)
+    )
 
 
 def _probes(world: Instances, asked: Sequence[Instance]) -> dict[str, Probe]:

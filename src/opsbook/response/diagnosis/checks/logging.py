@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from opsbook.response.diagnosis.checks.dependencies import key as dependency_key
 from opsbook.response.diagnosis.model import Check, Clue
@@ -24,8 +24,40 @@ SHOWN = 6
 UNLABELLED = r"(?i)\b(error|exception|traceback|fatal|panic|segfault|refused|timed? ?out|out of memory|no space left)\b"
 """What is looked for where lines have no level."""
 
-_MEMORY = re.compile(r"(?i)out of memory|cannot allocate memory|MemoryError")
-_DISK = re.compile(r"(?i)no space left on device|disk full|ENOSPC")
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a line says whoever wrote it."""
+
+    pattern: re.Pattern[str]
+    key: str
+    kind: str
+    text: str
+    runbook: str
+
+
+SHAPES = (
+    Shape(
+        re.compile(r"(?i)out of memory|cannot allocate memory|MemoryError"),
+        "saturation:memory", "saturation", "memory runs out", "high-memory",
+    ),
+    Shape(
+        re.compile(r"(?i)no space left on device|disk full|ENOSPC"),
+        "saturation:disk", "saturation", "a disk is full", "disk-full",
+    ),
+    Shape(
+        re.compile(r"(?i)too many (?:clients|connections)|remaining connection slots"),
+        "saturation:connections", "saturation", "the database has no connection left", "database-connections",
+    ),
+    Shape(
+        re.compile(r"(?i)name or service not known|temporary failure in name resolution|getaddrinfo|no such host"),
+        "network:names", "network", "names cannot be resolved", "network-dns",
+    ),
+    Shape(
+        re.compile(r"(?i)certificate (?:has expired|verify failed)|x509:|CERTIFICATE_VERIFY_FAILED"),
+        "network:certificate", "network", "a certificate is refused", "certificate-expiry",
+    ),
+)  # fmt: skip
 
 
 def look(scene: Scene) -> Check:
@@ -107,20 +139,17 @@ def _clues(scene: Scene, pattern: Pattern) -> list[Clue]:
             )
             for service in named
         ]
-    for shape, key, text, page in (
-        (_MEMORY, "saturation:memory", f"{scene.service} runs out of memory", "high-memory"),
-        (_DISK, "saturation:disk", "a disk is full", "disk-full"),
-    ):
-        if shape.search(pattern.sample):
+    for shape in SHAPES:
+        if shape.pattern.search(pattern.sample):
             return [
                 Clue(
-                    key=key,
-                    kind="saturation",
+                    key=shape.key,
+                    kind=shape.kind,
                     subject=subject,
-                    text=text,
+                    text=shape.text,
                     why=why,
                     weight=0.65,
-                    runbooks=(page,),
+                    runbooks=(shape.runbook,),
                 )
             ]
     return [

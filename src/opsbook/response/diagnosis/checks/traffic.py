@@ -78,6 +78,7 @@ def look(scene: Scene) -> Check:
         lines=tuple(lines),
         symptom=symptom,
         since=since,
+        runbooks=("high-error-rate", "slow-api") if state == "failed" else ("slow-api", "high-response-time"),
         clues=(*_load(scene, load), *_releases(scene)) if state != "ok" else (),
     )
 
