@@ -6,6 +6,7 @@ no time is before the one that it follows, and whatever is said twice changes no
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,6 +19,7 @@ from opsbook.response.incidents.model import ROLES, Incident, IncidentAlert, Sev
 
 _TITLE, _LABELS, _VALUE, _SLUG = 200, 60, 300, 60
 _MOST_ALERTS = 500
+_BELIEVED = 30 * 86_400.0  # an alert that says to be older does not know
 
 
 class Heard(Protocol):
@@ -87,8 +89,8 @@ def slug_of(title: str) -> str:
     return found or "incident"
 
 
-def alert_of(heard: Heard) -> IncidentAlert:
-    """An alert as an incident keeps it: bounded, and printable."""
+def alert_of(heard: Heard, now: float = math.inf) -> IncidentAlert:
+    """An alert as an incident keeps it: bounded, printable, and begun by now."""
     labels = {line(name, 60): line(value, _VALUE) for name, value in list(heard.labels.items())[:_LABELS]}
     said = heard.annotations
     return IncidentAlert(
@@ -96,7 +98,7 @@ def alert_of(heard: Heard) -> IncidentAlert:
         labels=labels,
         summary=line(said.get("summary") or said.get("description") or "", _VALUE),
         runbook=line(said.get("runbook", ""), 120),
-        started_at=heard.starts_at,
+        started_at=min(heard.starts_at, now),
     )
 
 
@@ -127,7 +129,7 @@ def joins(incident: Incident, alert: IncidentAlert, rules: Rules, now: float) ->
         if service == other:
             return f"it is about {service} too"
         if rules.related(service, other):
-            return f"{service} and {other} depend on each other"
+            return f"{service} and {other} are of one tree"
     return ""
 
 
@@ -135,7 +137,7 @@ def opened(number: int, alert: IncidentAlert, heard: Heard, rules: Rules, now: f
     """An incident by an alert."""
     severity = rules.severity_of(heard)
     service = alert.labels.get("service", "")
-    started = min(alert.started_at or now, now)
+    started = alert.started_at if now - _BELIEVED <= alert.started_at <= now else now
     title = line(
         alert.summary or " ".join(one for one in (alert.name, service) if one) or "an alert without a name"
     )
@@ -149,7 +151,7 @@ def opened(number: int, alert: IncidentAlert, heard: Heard, rules: Rules, now: f
         services=(service,) if service else (),
         runbook=alert.runbook,
         started_at=started,
-        detected_at=max(started, min(alert.started_at or now, now)),
+        detected_at=started,
         declared_at=now,
         declared_by="opsbook",
         alerts=(alert,),
@@ -292,7 +294,7 @@ def acknowledged(incident: Incident, actor: str, now: float) -> Changed:
 
 def with_role(incident: Incident, role: str, contact: str) -> Changed:
     """Give a role to a contact; empty: to nobody. Raises Invalid, Conflict."""
-    _refuse_when_merged(incident)
+    refuse_when_merged(incident)
     if role == "responder":
         if not contact or contact in incident.responders:
             return Changed(incident)
@@ -311,7 +313,7 @@ def with_role(incident: Incident, role: str, contact: str) -> Changed:
 
 def with_severity(incident: Incident, severity: Severity, reason: str, rules: Rules, now: float) -> Changed:
     """How bad it is, as a person says. Raises Conflict."""
-    _refuse_when_merged(incident)
+    refuse_when_merged(incident)
     if severity == incident.severity:
         return Changed(incident)
     after = incident.but(
@@ -319,6 +321,36 @@ def with_severity(incident: Incident, severity: Severity, reason: str, rules: Ru
     )
     after, notes = _touched(after, "somebody has said how bad it is")
     return Changed(after, (_change("severity", incident.severity, severity, reason), *notes))
+
+
+def noted(incident: Incident, text: str, *, by_person: bool = True) -> Changed:
+    """What was seen, tried or decided. A person's words keep it from ending by itself. Raises Invalid, Conflict."""
+    refuse_when_merged(incident)
+    if not text.strip():
+        raise Invalid("a note needs words", hint='opsbook note "what you saw"', where=incident.id)
+    after, notes = _touched(incident, "somebody looks at it") if by_person else (incident, ())
+    return Changed(after, (Note("noted", {"text": text}), *notes))
+
+
+def began(changed: Changed, at: float) -> Changed:
+    """It is known now that it hurt since then; never later than was known before."""
+    incident = changed.incident
+    if not incident.declared_at - _BELIEVED <= at < incident.started_at:
+        return changed
+    notes = tuple(
+        Note(one.kind, {**one.data, "started_at": at}) if one.kind == "opened" else one
+        for one in changed.notes
+    )
+    return Changed(incident.but(started_at=at), notes)
+
+
+def written_up(incident: Incident, path: str, impact: Mapping[str, Any] | None) -> Changed:
+    """Its post-mortem lies in the handbook. Raises Conflict when it was merged."""
+    refuse_when_merged(incident)
+    after = incident.but(postmortem=path, impact=impact)
+    if incident.state != "resolved":
+        return Changed(after)
+    return Changed(after.but(state="postmortem"), (_state(incident, "postmortem", path, by_itself=True),))
 
 
 def mitigated(incident: Incident, reason: str, now: float) -> Changed:
@@ -347,7 +379,7 @@ def resolved(incident: Incident, reason: str, now: float) -> Changed:
 
 def reopened(incident: Incident, reason: str, rules: Rules, now: float) -> Changed:
     """It was not over. Raises Conflict."""
-    _refuse_when_merged(incident)
+    refuse_when_merged(incident)
     if incident.open:
         return Changed(incident)
     after = incident.but(
@@ -365,7 +397,7 @@ def closed(incident: Incident, reason: str, now: float) -> Changed:
     """Nothing is left to be done about it. Raises Conflict when it is not over."""
     if incident.state == "closed":
         return Changed(incident)
-    _refuse_when_merged(incident)
+    refuse_when_merged(incident)
     if incident.open:
         raise Conflict(
             f"{incident.id} is not over: it is {incident.state}", hint=f"opsbook resolve {incident.id}"
@@ -420,7 +452,7 @@ def merged(incident: Incident, into: Incident, rules: Rules) -> tuple[Changed, C
 
 def told(incident: Incident, text: str, public: bool, actor: str, rules: Rules, now: float) -> Changed:
     """What people are told. Raises Invalid, Conflict."""
-    _refuse_when_merged(incident)
+    refuse_when_merged(incident)
     said = text.strip()[:4000]
     if not said:
         raise Invalid("an update needs words", where=incident.id)
@@ -469,7 +501,8 @@ def _refuse_unless_open(incident: Incident, verb: str) -> None:
         )
 
 
-def _refuse_when_merged(incident: Incident) -> None:
+def refuse_when_merged(incident: Incident) -> None:
+    """Raises Conflict: what is a part of another is changed there."""
     if incident.state == "merged":
         raise Conflict(
             f"{incident.id} is a part of {incident.merged_into}",

@@ -1,0 +1,196 @@
+"""What changed near the start of an incident, ranked. Pure.
+
+A score is no probability: it orders. It is how often such a change is the cause, times how well the time fits, times how
+near it is to what fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from opsbook.response.incidents.model import Incident, Suspect
+from opsbook.response.incidents.plan import line
+from opsbook.terminal import duration
+
+LOOK_BACK: Final = 6 * 3600.0
+"""Seconds before the start in which changes are looked for."""
+AFTER: Final = 60.0
+"""What is written down so much later may still have been the cause: alerts see late, and clocks differ."""
+KINDS: Final = (
+    "traffic.serving", "deployment.requested", "deployment.succeeded", "deployment.reverted", "book.changed",
+    "book.version_written", "instance.changed", "probe.down", "alert.firing", "slo.budget_spent", "traffic.proxy",
+)  # fmt: skip
+MOST: Final = 8
+_HALF: Final = 1200.0  # seconds after which the time speaks half as much for a change
+_WEIGHTS: Final = {"deployment": 0.95, "rollback": 0.7, "configuration": 0.6, "scaling": 0.55, "crash": 0.5,
+                   "dependency": 0.75, "proxy": 0.5, "alert": 0.35}  # fmt: skip
+
+
+class Happened(Protocol):
+    """An event of the journal."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def at(self) -> float: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def subject(self) -> str: ...
+    @property
+    def actor(self) -> str: ...
+    @property
+    def data(self) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    key: str
+    kind: str
+    subject: str
+    text: str
+    at: float
+    event: int
+    service: str = ""
+
+
+def suspects(
+    incident: Incident, events: Iterable[Happened], *, related: Callable[[str, str], bool]
+) -> tuple[Suspect, ...]:
+    """The likeliest first, at most `MOST`.
+
+    Args:
+        events: of `KINDS`, from `LOOK_BACK` before the start on.
+        related: whether one service depends on the other.
+    """
+    latest = incident.started_at + AFTER
+    found: dict[str, _Found] = {}
+    for event in sorted(events, key=lambda one: one.id):
+        if (
+            incident.started_at - LOOK_BACK <= event.at <= latest
+            and (one := _read(event, incident)) is not None
+        ):
+            if one.key in found and one.kind == "crash":
+                continue  # the first end of an instance is the one that says something
+            found[one.key] = one
+    ranked = sorted(
+        (_scored(one, incident, related) for one in found.values()),
+        key=lambda one: (-one.score, -one.at, one.event),
+    )
+    return tuple(one for one in ranked if one.score > 0.02)[:MOST]
+
+
+def _read(event: Happened, incident: Incident) -> _Found | None:
+    environment, _, service = event.subject.partition("/")
+    data = event.data
+    if event.kind == "book.changed":
+        services = [str(one).rpartition("/")[2] for one in data.get("services", ())]
+        if not services:
+            return None
+        mine = [one for one in services if one in incident.services]
+        said = line(", ".join(services), 80)
+        commit = str(data.get("commit", ""))[:10]
+        text = f"the handbook changed for {said}" + (f" (commit {commit})" if commit else "")
+        return _Found(
+            f"book:{event.id}", "configuration", "handbook", text, event.at, event.id, (mine or services)[0]
+        )
+    if incident.environment and environment != incident.environment:
+        return None
+    match event.kind:
+        case "deployment.requested":
+            return _deployment(event, service, data)
+        case "deployment.succeeded":
+            return None
+        case "deployment.reverted":
+            text = f"opsbook took a release of {service} back"
+            return _Found(
+                f"reverted:{data.get('id')}", "rollback", event.subject, text, event.at, event.id, service
+            )
+        case "instance.changed" if data.get("exit"):
+            text = f"an instance of {service} ended: {line(str(data.get('exit')), 80)}"
+            return _Found(f"crash:{event.subject}", "crash", event.subject, text, event.at, event.id, service)
+        case "probe.down":
+            name = line(str(data.get("probe") or data.get("name") or event.subject), 60)
+            return _Found(
+                f"probe:{name}",
+                "dependency",
+                event.subject,
+                f"{name} does not answer its probe",
+                event.at,
+                event.id,
+                service,
+            )
+        case "traffic.proxy":
+            return _Found(
+                f"proxy:{event.id}",
+                "proxy",
+                event.subject,
+                f"the proxy: {line(str(data.get('message', '')), 80)}",
+                event.at,
+                event.id,
+            )
+        case "alert.firing":
+            return _alert(event, incident, data)
+    return None
+
+
+def _deployment(event: Happened, service: str, data: Any) -> _Found | None:
+    kind, version = str(data.get("kind", "deploy")), line(str(data.get("version", "")), 60)
+    by = f" by {line(event.actor, 40)}" if event.actor else ""
+    words = {
+        "deploy": ("deployment", f"{service} {version} was deployed{by}"),
+        "rollback": ("rollback", f"{service} was rolled back to {version}{by}"),
+        "scale": ("scaling", f"{service} was scaled{by}"),
+        "restart": ("scaling", f"{service} was restarted{by}"),
+    }
+    name, text = words.get(kind, ("deployment", f"{service}: {kind} {version}{by}"))
+    return _Found(f"deployment:{data.get('id')}", name, event.subject, text, event.at, event.id, service)
+
+
+def _alert(event: Happened, incident: Incident, data: Any) -> _Found | None:
+    labels = data.get("labels", {})
+    fingerprint = str(data.get("fingerprint", ""))
+    if not isinstance(labels, dict) or any(one.fingerprint == fingerprint for one in incident.alerts):
+        return None
+    name, service = line(str(labels.get("alertname", "")), 60), line(str(labels.get("service", "")), 60)
+    if not name:
+        return None
+    text = f"{name} fires" + (f" for {service}" if service else "")
+    return _Found(
+        f"alert:{fingerprint or event.id}", "alert", event.subject, text, event.at, event.id, service
+    )
+
+
+def _scored(one: _Found, incident: Incident, related: Callable[[str, str], bool]) -> Suspect:
+    before = incident.started_at - one.at
+    fits = 0.5 ** (max(before, 0.0) / _HALF) if before >= 0 else 0.6
+    near, how = _nearness(one, incident.services, related)
+    when = (
+        f"{duration(before)} before it began"
+        if before >= 1
+        else "as it began"
+        if before > -1
+        else f"{duration(-before)} after it began"
+    )
+    return Suspect(
+        kind=one.kind,
+        subject=one.subject,
+        text=one.text,
+        at=one.at,
+        score=round(_WEIGHTS.get(one.kind, 0.3) * fits * near, 3),
+        why=f"{when}, {how}",
+        event=one.event,
+    )
+
+
+def _nearness(one: _Found, services: Sequence[str], related: Callable[[str, str], bool]) -> tuple[float, str]:
+    if not one.service:
+        return 0.6, "on everything's way"
+    if one.service in services:
+        return 1.0, f"on {one.service} itself"
+    for service in services:
+        if related(one.service, service):
+            return 0.8, f"{one.service} and {service} depend on each other"
+    return (0.25, f"on {one.service}") if services else (0.6, f"on {one.service}")
