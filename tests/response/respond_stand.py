@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "server" / "console"))
 
 from stand import Stand
 
-from opsbook.errors import NotFound
 from opsbook.journal import Durable
+from opsbook.response.incidents.room import Incidents
 from opsbook.response.pages import routers
 from opsbook.response.pages.source import Source
 from opsbook.response.pages.watching import ResponseWatch
@@ -133,16 +134,7 @@ class Responding(Stand):
         self.runbooks.start()
         self.incidents = self.declared()
         self.responded = self.respond()
-        self.console = console_of(
-            Parts(
-                source=self.source,
-                journal=self.journal,
-                handbook=self.handbook,
-                security=self.security,
-                stopping=self.stopping,
-            ),
-            self.responded,
-        )
+        self.console = console_of(self.parts(), self.responded)
         rooms = Rooms(
             routers=(runbook_routes(self.runbooks, self.stopping.is_set),),
             events=self.journal,
@@ -155,6 +147,16 @@ class Responding(Stand):
         self.console.install(self.app)
         self.access = Access(self.app, token="server-token", security=self.security)
 
+    def parts(self) -> Parts:
+        """What the console is made of."""
+        return Parts(
+            source=self.source,
+            journal=self.journal,
+            handbook=self.handbook,
+            security=self.security,
+            stopping=self.stopping,
+        )
+
     def respond(self) -> Source:
         """What the pages are handed."""
         return Source(
@@ -166,7 +168,13 @@ class Responding(Stand):
 
     def declared(self) -> Any:
         """The incidents that there are."""
-        return Quiet()
+        return Incidents(self.handbook.current, self.journal, now=self.clock.now)
+
+    def open_by(self, labels: Mapping[str, str], annotations: Mapping[str, str], fingerprint: str) -> str:
+        """The incident that an alert opens, or joins."""
+        heard = Heard(fingerprint, labels, annotations, self.clock.now() - 60)
+        (changed,) = self.incidents.receive([heard], [])
+        return str(changed.id)
 
     def end(self) -> None:
         self.stopping.set()
@@ -192,14 +200,16 @@ class Responding(Stand):
         return self.until(name, lambda run: run.ended)
 
 
-class Quiet:
-    """Nothing is wrong."""
+@dataclass(frozen=True)
+class Heard:
+    """An alert as alerting hands it over."""
 
-    def get(self, name: str) -> Any:
-        raise NotFound(f"there is no incident {name}")
-
-    def listed(self, state: str | None = None, limit: int = 50) -> tuple[()]:
-        return ()
+    fingerprint: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    starts_at: float
+    ends_at: float | None = None
+    actions: tuple[Any, ...] = ()
 
 
 def console_of(parts: Parts, responded: Source) -> Console:
