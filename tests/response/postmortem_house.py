@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from opsbook.errors import NotFound
 from opsbook.journal import Journal
 from opsbook.promql import Engine
 from opsbook.response.incidents.model import Action, Incident, IncidentAlert, Suspect, Update
-from opsbook.response.postmortems.facts import Moment
 from opsbook.response.postmortems.model import Impact
 from opsbook.response.postmortems.room import Postmortems
 from opsbook.response.postmortems.site import Site
@@ -127,20 +127,30 @@ def run(name: str = "run-3", *, page: str = "storefront", failed: str = "") -> R
     )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A row of the timeline."""
+
+    at: float
+    text: str
+    actor: str = ""
+    kind: str = "note"
+
+
 class Desk:
     """The incidents that there are."""
 
     def __init__(self) -> None:
         self.known: dict[str, Incident] = {}
-        self.timeline: list[Moment] = [Moment(START + 25, "HighErrorRate fires", "alerting")]
+        self.happened: list[Moment] = [Moment(START + 25, "HighErrorRate fires", "alerting")]
         self.told: list[tuple[str, str, Impact]] = []
-        self.callbacks: list[Callable[[], None]] = []
+        self.callbacks: list[Callable[[Incident], object]] = []
 
     def put(self, *incidents: Incident) -> None:
         for one in incidents:
             self.known[one.id] = one
-        for callback in self.callbacks:
-            callback()
+            for callback in self.callbacks:
+                callback(one)
 
     def get(self, name: str) -> Incident:
         if name not in self.known:
@@ -150,13 +160,13 @@ class Desk:
     def every(self) -> Sequence[Incident]:
         return sorted(self.known.values(), key=lambda one: one.started_at, reverse=True)
 
-    def moments(self, name: str) -> Sequence[Moment]:
-        return self.timeline if name in self.known else []
+    def timeline(self, name: str) -> Sequence[Moment]:
+        return self.happened if name in self.known else []
 
     def has_postmortem(self, name: str, path: str, impact: Impact) -> None:
         self.told.append((name, path, impact))
 
-    def on_changed(self, callback: Callable[[], None]) -> None:
+    def on_changed(self, callback: Callable[[Incident], object]) -> None:
         self.callbacks.append(callback)
 
 

@@ -12,12 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from postmortem_house import END, START, House, action, incident, run, update
+from postmortem_house import END, START, House, Moment, action, incident, run, update
 
 from opsbook.book import FolderFiles, load
 from opsbook.book.postmortems import read_postmortem
 from opsbook.errors import Conflict, Invalid, NotFound
-from opsbook.response.postmortems.facts import Moment
 from opsbook.response.postmortems.markdown import escaped, fenced, one_line
 from opsbook.response.postmortems.parts import marked, merged
 from opsbook.world.hosts.pages import FolderPages
@@ -94,7 +93,7 @@ def test_the_page_passes_its_own_check(house: House) -> None:
 def test_the_plot_marks_the_release(house: House) -> None:
     """A picture that stands by itself: valid, without scripts, with the deployment, detection and end in words."""
     house.measure()
-    house.desk.timeline += [
+    house.desk.happened += [
         Moment(START - 58, "deploy of web 2.2 succeeded", "ana", "deployment.succeeded"),
         Moment(START + 300, "deploy of web 2.1 succeeded", "ana", "deployment.succeeded"),
     ]
@@ -150,7 +149,7 @@ def test_what_people_wrote_stays(house: House) -> None:
     renamed = "incidents/2025-11-21-the-bad-friday.md"
     (house.book_folder / renamed).write_text(text)
     house.commit("in our words")
-    house.desk.timeline.append(Moment(START + 90, "a note", "ben"))
+    house.desk.happened.append(Moment(START + 90, "a note", "ben"))
     house.desk.put(incident(actions=(action("a1", "Add a canary"),)))
     (record,) = house.room.look()
     now = house.read(renamed)
@@ -237,7 +236,7 @@ def test_hostile_words_stay_words(tmp_path: Path, words: str) -> None:
     house.runs["run-3"] = run(failed=words)
     alert = replace(incident().alerts[0], summary=words, labels={"alertname": words, "service": words})
     suspect = replace(incident().suspects[0], text=words, why=words)
-    house.desk.timeline = [Moment(START, words, words)]
+    house.desk.happened = [Moment(START, words, words)]
     house.desk.put(
         incident(
             title=words, services=("web", words), commander=words, acknowledged_by=words, environment="production",
@@ -285,7 +284,7 @@ def test_secrets_do_not_reach_the_page(house: House) -> None:
     """In the title, a note and the reason of a step; nor the picture."""
     house.measure()
     house.runs["run-3"] = run(failed="login with hunter2 refused")
-    house.desk.timeline.append(Moment(START + 30, "the password is hunter2", "ana"))
+    house.desk.happened.append(Moment(START + 30, "the password is hunter2", "ana"))
     suspect = replace(incident().suspects[0], text="hunter2 went live")
     house.desk.put(incident(title="hunter2 leaked", runs=("run-3",), suspects=(suspect,)))
     (record,) = house.room.look()

@@ -130,7 +130,7 @@ class Author:
             start,
             end,
             band=(impact.start, impact.end),
-            marks=_marks(incident, self._site.incidents.moments(incident.id)),
+            marks=_marks(incident, self._timeline(incident)),
             title=f"{incident.id}: what was measured",
         )
         file = f"{path.removesuffix('.md')}.svg"
@@ -163,10 +163,15 @@ class Author:
             return lesson.model_copy(update={"problem": error.message})
         return lesson.model_copy(update={"commit": commit, "place": place})
 
+    def _timeline(self, incident: Incident) -> list[Moment]:
+        """Without what is written about it afterwards: that is this page."""
+        every = self._site.incidents.timeline(incident.id)
+        return [one for one in every if not one.kind.startswith("postmortem.")]
+
     def _contents(
         self, incident: Incident, impact: Impact, runs: list[Run], lesson: Lesson | None, plot: str
     ) -> dict[str, str]:
-        timeline = self._site.incidents.moments(incident.id)
+        timeline = self._timeline(incident)
         said = facts(incident, timeline=timeline, impact=impact, runs=runs, lesson=lesson, plot=plot)
         return {name: self._site.mask(text) for name, text in writing.parts(said).items()}
 

@@ -6,9 +6,8 @@ Everything in here that is not `Markdown` is escaped when a template puts it in.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from opsbook.response.incidents.model import Incident
 from opsbook.response.postmortems.lesson import failed_step
@@ -24,14 +23,20 @@ PATCH = 12_000  # characters of a proposed change that the page shows
 DASH = "–"
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(Protocol):
     """One row of the timeline. `kind`: of its event, such as ``deployment.succeeded``."""
 
-    at: float
-    text: str
-    actor: str = ""
-    kind: str = ""
+    @property
+    def at(self) -> float: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def actor(self) -> str: ...
 
 
 def facts(

@@ -46,7 +46,7 @@ class Postmortems:
 
     def start(self) -> None:
         """Begin to follow the incidents."""
-        self._site.incidents.on_changed(self._wake.set)
+        self._site.incidents.on_changed(lambda _: self._wake.set())
         self._thread = threading.Thread(target=self._follow, name="postmortems", daemon=True)
         self._wake.set()
         self._thread.start()
@@ -87,7 +87,8 @@ class Postmortems:
 
     def _tell(self, incident: Incident, record: Record) -> None:
         """Where a crash came between the page and the incident's knowing of it."""
-        if record.path and record.impact is not None and not incident.postmortem:
+        known = incident.postmortem == record.path and incident.state != "resolved"
+        if record.path and record.impact is not None and not known:
             self._site.incidents.has_postmortem(incident.id, record.path, record.impact)
 
     def _try(self, incident: Incident) -> Record | None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from opsbook.book import Book
 from opsbook.journal import Journal
 from opsbook.response.incidents.model import Incident
 from opsbook.response.postmortems.facts import Moment
 from opsbook.response.postmortems.impact import Queries
-from opsbook.response.postmortems.model import Impact
 from opsbook.response.runbooks.model import Run
 
 
@@ -36,7 +35,7 @@ class Pages(Protocol):
 
 
 class Incidents(Protocol):
-    """The incidents of this opsbook."""
+    """The incidents of this opsbook; `opsbook.response.incidents.room.Incidents` is one."""
 
     def get(self, name: str) -> Incident:
         """Raises NotFound."""
@@ -44,13 +43,13 @@ class Incidents(Protocol):
     def every(self) -> Sequence[Incident]:
         """All of them, the newest first."""
 
-    def moments(self, name: str) -> Sequence[Moment]:
-        """The timeline, the oldest first."""
+    def timeline(self, name: str) -> Sequence[Moment]:
+        """What happened, the oldest first."""
 
-    def has_postmortem(self, name: str, path: str, impact: Impact) -> None:
+    def has_postmortem(self, name: str, path: str, impact: Any) -> object:
         """Let the incident know where its post-mortem is, and its impact."""
 
-    def on_changed(self, callback: Callable[[], None]) -> None:
+    def on_changed(self, callback: Callable[[Incident], object]) -> None:
         """Call it after every change of an incident."""
 
 
