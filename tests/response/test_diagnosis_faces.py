@@ -282,5 +282,6 @@ def test_the_command_for_scripts(house: Diagnosing) -> None:
     assert (2, True) == (several.returncode, "hint: --in staging, or another of" in several.stderr)
     assert 2 == opsbook(house, "diagnose", "none", "--in", "production").returncode
     assert 2 == opsbook(house, "diagnose", "web", "--in", "production", "--json", "--markdown").returncode
+    assert 0 == opsbook(house, "diagnose").returncode
     without = opsbook(house, "diagnose", "api", "--in", "production", person="dora")
     assert (0, True) == (without.returncode, "you may not run runbooks here" in without.stderr)

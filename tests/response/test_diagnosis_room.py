@@ -396,6 +396,30 @@ def test_alerts_of_other_services_and_hosts(shop: Shop) -> None:
     assert "high-error-rate" == (made.runbook.name if made.runbook else "")
 
 
+def test_alerts_of_no_service(shop: Shop) -> None:
+    """A disk that is full belongs to no service: its page, its own looks, and what else is full."""
+    shop.fires("DiskFull", 60, host="h1")
+    shop.fires("HighErrorRate", 60)
+    disk = {"mountpoint": "/var", "host": "h1"}
+    shop.measured(
+        *(
+            (f"node_filesystem_{name}_bytes", size, disk)
+            for name, size in (("size", 9.0), ("free", 0.1), ("avail", 0.1))
+        )
+    )
+    made = shop.room.make("", "", alert="DiskFull", incident="inc-1")
+    assert ["alerts", "changes", "saturation", "runbooks"] == [check.name for check in made.checks]
+    assert ("failed", "DiskFull of something", "hosts") == (made.state, made.symptom, made.subject)
+    assert ["/var"] == [one.subject for one in made.suspects]
+    assert ("disk-full", "opsbook runbooks show disk-full") == (
+        made.runbook and made.runbook.name,
+        made.next.command,
+    )
+    assert made == shop.room.last("", "")
+    with pytest.raises(NotFound):
+        shop.room.make("none", "")
+
+
 def test_pages_of_troubleshooting_are_checked() -> None:
     """A service that nobody has is a warning, and so is front matter that cannot be read: the page is prose."""
     pages = {

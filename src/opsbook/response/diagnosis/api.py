@@ -28,8 +28,10 @@ class DiagnosisBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    environment: str = Field(max_length=100)
-    service: str = Field(max_length=100)
+    environment: str = Field("", max_length=100)
+    service: str = Field(
+        "", max_length=100, description="left out: the machines, and what belongs to no service"
+    )
     incident: str = Field("", max_length=100)
     budget: float = Field(BUDGET, ge=0.5, le=LONGEST_BUDGET, description="seconds that it may take at most")
     runbooks: bool = True

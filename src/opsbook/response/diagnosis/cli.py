@@ -23,7 +23,7 @@ LINES = 8  # of one look at the terminal; --json has all of them
 
 
 @click.command(cls=Command)
-@click.argument("service", shell_complete=complete_service)
+@click.argument("service", required=False, default="", shell_complete=complete_service)
 @click.option(
     "--in",
     "environment",
@@ -57,12 +57,13 @@ def diagnose(
     as_json: bool,
     as_markdown: bool,
 ) -> int:
-    """Look at a service in every way that changes nothing, and name what may be the cause.
+    """Look at a service (without one: at the machines) in every way that changes nothing, and name suspects.
 
     \b
     Examples:
       opsbook diagnose web --in production
       opsbook diagnose web --in production --last
+      opsbook diagnose                                the machines, and what belongs to no service
       opsbook diagnose web --in production --markdown > web.md
 
     Exit codes: 0 nothing is wrong; 1 something is, or could not be looked at.
@@ -70,7 +71,7 @@ def diagnose(
     if as_json and as_markdown:
         raise Invalid("expected --json or --markdown, not both")
     terminal = session.terminal
-    environment = environment or _only(session, service)
+    environment = environment or (_only(session, service) if service else "")
     quiet = as_json or as_markdown
     if last:
         made = _last(session, environment, service)
@@ -111,8 +112,8 @@ def _last(session: Session, environment: str, service: str) -> dict[str, Any]:
     found = session.api.get(ROOM, {"environment": environment, "service": service})["diagnoses"]
     if not found:
         raise NotFound(
-            f"{service} in {environment} was never diagnosed",
-            hint=f"opsbook diagnose {service} --in {environment}",
+            f"{f'{service} in {environment}' if service else 'that'} was never diagnosed",
+            hint=f"opsbook diagnose {service} --in {environment}" if service else "opsbook diagnose",
         )
     made: dict[str, Any] = found[0]
     session.terminal.message(

@@ -177,4 +177,4 @@ class Diagnosis(Document):
 
     @property
     def subject(self) -> str:
-        return f"{self.environment}/{self.service}"
+        return "/".join(part for part in (self.environment, self.service) if part) or "hosts"

@@ -44,8 +44,9 @@ def outcome(environment: str, service: str, checks: Sequence[Check], now: float)
         seen = [check for check in checks if check.state != "skipped"]
         blind = bool(seen) and all(check.state == "unknown" for check in seen)
         state: State = "unknown" if blind or not seen else "ok"
+        where = f"{service} in {environment}" if service else "the machines"
         word = "cannot be looked at" if state == "unknown" else "nothing is wrong that can be seen from here"
-        return Outcome(state, f"{service} in {environment}: {word}", None, ())
+        return Outcome(state, f"{where}: {word}", None, ())
     worst = telling[0].state
     begun = [check.since for check in telling if check.state == worst and check.since is not None]
     since = min(begun) if begun else None
@@ -179,9 +180,9 @@ def parameters(page: Runbook, environment: str, service: str, labels: Mapping[st
     for name, spec in page.head.params.items():
         if spec.sensitive:
             continue
-        if spec.type == "service":
+        if spec.type == "service" and service:
             found[name] = service
-        elif spec.type == "environment":
+        elif spec.type == "environment" and environment:
             found[name] = environment
         elif name in labels:
             found[name] = labels[name]
@@ -227,6 +228,8 @@ def next_step(
         )
     if first is not None and first.command:
         return Next(command=first.command, why=first.text)
+    if not service:
+        return Next(command="opsbook alerts", why="what fires, and for how long")
     return Next(
         command=f"opsbook logs {shlex.quote(service)} --env {shlex.quote(environment)} --level warning --since 15m",
         why="what it says itself",

@@ -36,7 +36,12 @@ def text(diagnosis: Diagnosis) -> str:
 
 def markdown(diagnosis: Diagnosis) -> str:
     """All of it. Headings begin at the third level, so that it can stand within a page."""
-    lines = [f"### Diagnosis of {escaped(diagnosis.service)} in {escaped(diagnosis.environment)}", ""]
+    what = (
+        f"{escaped(diagnosis.service)} in {escaped(diagnosis.environment)}"
+        if diagnosis.service
+        else "the machines"
+    )
+    lines = [f"### Diagnosis of {what}", ""]
     lines += [f"**{escaped(diagnosis.symptom)}**", ""]
     facts = [f"made {_clock(diagnosis.at)} in {diagnosis.seconds:.1f} s"]
     if diagnosis.since is not None:

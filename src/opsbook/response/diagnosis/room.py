@@ -74,6 +74,7 @@ class Diagnoses:
         """Look, and wait for what comes of it: `budget` seconds and a moment, and as long as it waits for its turn.
 
         Args:
+            service: empty: the machines, and what else belongs to no service; `environment` may be empty then.
             incident, alert: what it is for; runs of pages carry both.
             budget: seconds. Looks that take longer are said to be unknown.
             run_pages: run the diagnose blocks of the pages that firing alerts name.
@@ -118,8 +119,7 @@ class Diagnoses:
         budget: float,
         run_pages: bool,
     ) -> Work:
-        book = self._site.book()
-        book.effective(environment, service)  # refuses what there is not
+        book = self._known(environment, service)
         key = (environment, service, run_pages, incident)
         with self._guard:
             known = self._under_way.get(key)
@@ -127,7 +127,11 @@ class Diagnoses:
                 return known
             self._number = max(self._number, self._counted()) + 1
             work = Work(
-                f"diag-{self._number}", environment, service, self._site.clock.now(), looks=self._looks
+                f"diag-{self._number}",
+                environment,
+                service,
+                self._site.clock.now(),
+                looks=tuple(look for look in self._looks if service or not look.of_services),
             )
             self._under_way[key] = work
             self._works[work.id] = work
@@ -165,7 +169,7 @@ class Diagnoses:
         alerts = tuple(site.alerts())
         now = site.clock.now()
         moment = site.moment() if site.moment is not None else now
-        needs, affected = neighbours(book, work.environment, work.service)
+        needs, affected = neighbours(book, work.environment, work.service) if work.service else ((), ())
 
         def scene_of(stop: Callable[[], bool]) -> Scene:
             return Scene(
@@ -178,11 +182,11 @@ class Diagnoses:
 
     def _made(self, work: Work, scene_of: Callable[[Callable[[], bool]], Scene], budget: float) -> Diagnosis:
         began = self._site.clock.monotonic()
-        for check in self._looking.run(self._looks, scene_of, budget):
+        for check in self._looking.run(work.looks, scene_of, budget):
             with work.changed:
                 work.checks.append(check)
                 work.changed.notify_all()
-        order = [look.name for look in self._looks]
+        order = [look.name for look in work.looks]
         checks = tuple(sorted(work.checks, key=lambda check: order.index(check.name)))
         made = concluded(work.id, work.at, scene_of(lambda: False), checks, self._version(work))
         made = made.model_copy(update={"seconds": round(self._site.clock.monotonic() - began, 3)})
@@ -191,7 +195,8 @@ class Diagnoses:
     def _version(self, work: Work) -> str:
         records = self._site.deployments
         try:
-            return records.placement(work.environment, work.service).version if records is not None else ""
+            known = records is not None and work.service
+            return records.placement(work.environment, work.service).version if records and known else ""
         except OpsbookError:
             return ""  # the look at changes has said why
 
@@ -235,7 +240,15 @@ class Diagnoses:
 
     def refuse_unless_known(self, environment: str, service: str) -> None:
         """Raises NotFound: the handbook has no such service, or not in this environment."""
-        self._site.book().effective(environment, service)
+        self._known(environment, service)
+
+    def _known(self, environment: str, service: str) -> Book:
+        book = self._site.book()
+        if service:
+            book.effective(environment, service)
+        elif environment:
+            book.environment(environment)
+        return book
 
     def last(self, environment: str, service: str) -> Diagnosis | None:
         """The newest that was made of a service; None: there is none."""

@@ -18,7 +18,7 @@ DAY = 86_400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """One service in one environment, now.
+    """One service in one environment, now. Without a service: the machines, and what else belongs to none.
 
     Args:
         alerts: all that fire, of other services too.
@@ -52,6 +52,8 @@ class Scene:
     @property
     def host_alerts(self) -> tuple[Alert, ...]:
         """Those of no service: of machines, the proxy, servers that opsbook does not run."""
+        if not self.service:
+            return ()
         return in_order(
             alert
             for alert in self.alerts
@@ -108,7 +110,9 @@ def values(result: Result) -> list[tuple[dict[str, str], float]]:
 def concerns(alert: Alert, environment: str, service: str) -> bool:
     """Whether an alert is about the service; one that names no environment is about it in each."""
     labels = alert.labels
-    return labels.get("service") == service and labels.get("environment", environment) in {"", environment}
+    if labels.get("service", "") != service:
+        return False
+    return not environment or labels.get("environment", environment) in {"", environment}
 
 
 def in_order(alerts: Iterable[Alert]) -> tuple[Alert, ...]:

@@ -22,19 +22,22 @@ def look(scene: Scene) -> Check:
     lines = [line(alert, scene.now) for alert in (*own, *others)]
     clues = tuple(_clue(alert) for alert in others)
     if not own:
-        text = f"none of {scene.service}" + (f", {counted(len(others), 'other')}" if others else "")
+        text = f"none of {scene.service or 'the machines'}" + (
+            f", {counted(len(others), 'other')}" if others else ""
+        )
         return Check(name=NAME, title=TITLE, state="ok", text=text, lines=tuple(lines), clues=clues)
     first = own[0]
     return Check(
         name=NAME,
         title=TITLE,
         state="failed" if first.severity == "critical" else "warning",
-        text=f"{counted(len(own), 'alert')} of {scene.service}"
+        text=f"{counted(len(own), 'alert')} of {scene.service or 'the machines'}"
         + (f", {len(others)} of others" if others else ""),
         lines=tuple(lines),
         symptom=said(first),
         since=min(alert.starts_at for alert in own if alert.severity == first.severity),
         clues=clues,
+        runbooks=_ABOUT.get(first.name, ()),
     )
 
 

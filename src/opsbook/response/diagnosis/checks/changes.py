@@ -22,7 +22,7 @@ def look(scene: Scene) -> Check:
         return Check(name=NAME, title=TITLE, state="skipped", text="nobody knows what was deployed")
     clues: list[Clue] = []
     begun = min((alert.starts_at for alert in scene.own_alerts), default=scene.now)
-    for service in (scene.service, *scene.depends_on):
+    for service in (scene.service, *scene.depends_on) if scene.service else ():
         numbers = _numbers(scene, f"{scene.environment}/{service}")
         replaced = False
         for deployment in _lately(scene, service):
@@ -90,7 +90,9 @@ def _events(scene: Scene) -> list[Clue]:
     ):
         if event.actor != scene.actor and not event.data.get("looking"):
             text = f"{event.actor} ran the page {event.data.get('page')}"
-            found.append(_of(event, "change", subject, text, f"{text} ({event.data.get('id')})", 0.25))
+            found.append(
+                _of(event, "change", subject or event.subject, text, f"{text} ({event.data.get('id')})", 0.25)
+            )
     return found
 
 

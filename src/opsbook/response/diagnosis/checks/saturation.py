@@ -80,6 +80,8 @@ def look(scene: Scene) -> Check:
     unknown: list[str] = []
     clues: list[Clue] = []
     for resource in RESOURCES:
+        if resource.mine and not scene.service:
+            continue
         if scene.stop():
             unknown.append(f"{resource.name}: there was no time left")
             continue
@@ -106,9 +108,16 @@ def look(scene: Scene) -> Check:
         state="warning" if clues else "ok",
         text=full or f"nothing is full: {', '.join(lines[:3])}",
         lines=(*lines, *unknown),
-        symptom=f"{clues[0].text}, and {scene.service} stands on it" if clues else "",
+        symptom=_symptom(scene, clues),
         clues=tuple(clues),
     )
+
+
+def _symptom(scene: Scene, clues: list[Clue]) -> str:
+    if not clues or not scene.service:
+        return clues[0].text if clues else ""
+    own = clues[0].subject == f"{scene.environment}/{scene.service}"
+    return clues[0].text if own else f"{clues[0].text}, and {scene.service} stands on it"
 
 
 def _clue(scene: Scene, resource: Resource, place: str, value: float) -> Clue:
