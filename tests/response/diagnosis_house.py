@@ -266,6 +266,14 @@ class Shop:
         self.put(deployment_key(name), deployment)
         self.journal.append_all([], put={COUNTER: self.deployed})
         data = {"id": name, "version": version, "kind": deployment.kind, "reason": "", "seconds": 25.0}
+        asked = {
+            "id": name,
+            "version": version,
+            "kind": deployment.kind,
+            "strategy": "rolling",
+            "previous": "1.0",
+        }
+        self.journal.append("deployment.requested", f"production/{service}", asked, actor="ana")
         self.journal.append("deployment.succeeded", f"production/{service}", data, actor="ana")
         return deployment
 

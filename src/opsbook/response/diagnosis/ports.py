@@ -44,9 +44,8 @@ class Deployments(Protocol):
 
     def placement(self, environment: str, service: str) -> Placement: ...
 
-    def deployments(
-        self, environment: str | None = None, service: str | None = None, limit: int = 50
-    ) -> Sequence[Deployment]: ...
+    def deployment(self, name: str) -> Deployment:
+        """Raises NotFound."""
 
     def release(self, environment: str, service: str, release: str) -> Release:
         """Raises NotFound."""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from opsbook.deployment.model import Deployment, Outcome
+from opsbook.deployment.model import Outcome
 from opsbook.journal import Event
-from opsbook.response.diagnosis.checks.releases import clues_of, when
+from opsbook.response.diagnosis.checks.releases import clues_of, lately, when
 from opsbook.response.diagnosis.model import Check, Clue
 from opsbook.response.diagnosis.plan import AFTERWARDS, span
 from opsbook.response.diagnosis.scene import DAY, Scene
 
 NAME, TITLE = "changes", "what was changed"
-LOOKED_AT = 20  # deployments of a service
 EVENTS = 200
 WRITTEN = 5.0  # seconds within which the handbook is read again after opsbook itself wrote a version into it
 
@@ -25,7 +24,7 @@ def look(scene: Scene) -> Check:
     for service in (scene.service, *scene.depends_on) if scene.service else ():
         numbers = _numbers(scene, f"{scene.environment}/{service}")
         replaced = False
-        for deployment in _lately(scene, service):
+        for deployment in lately(scene, service):
             clues += clues_of(scene, deployment, numbers.get(deployment.id), replaced=replaced)
             live = deployment.kind in {"deploy", "rollback"} and deployment.outcome is Outcome.SUCCEEDED
             replaced = replaced or (
@@ -41,12 +40,6 @@ def look(scene: Scene) -> Check:
     if own and named[0] is not own[0]:
         text = f"{text}; {span(max(0.0, scene.now - (own[0].at or scene.now)))} ago: {own[0].why}"
     return Check(name=NAME, title=TITLE, state="ok", text=text, lines=lines, clues=tuple(clues))
-
-
-def _lately(scene: Scene, service: str) -> Iterable[Deployment]:
-    records = scene.site.deployments
-    found = () if records is None else records.deployments(scene.environment, service, LOOKED_AT)
-    return [one for one in found if scene.now - when(one) < DAY]
 
 
 def _numbers(scene: Scene, subject: str) -> Mapping[str, int]:

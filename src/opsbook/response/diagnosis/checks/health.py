@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from opsbook.deployment.model import Outcome
 from opsbook.errors import OpsbookError
+from opsbook.response.diagnosis.checks.releases import lately
 from opsbook.response.diagnosis.model import Check, Clue, State
 from opsbook.response.diagnosis.plan import span
 from opsbook.response.diagnosis.ports import Instances
@@ -75,8 +76,7 @@ def _wanted(scene: Scene) -> int:
 
 
 def _none(scene: Scene, wanted: int) -> Check:
-    records = scene.site.deployments
-    last = next(iter(records.deployments(scene.environment, scene.service, 1)), None) if records else None
+    last = next(iter(lately(scene, scene.service)), None)
     if not wanted and last is not None and last.outcome is Outcome.FAILED:
         text = f"nothing runs: {last.id} of {last.version} failed: {last.reason}"
         symptom = (

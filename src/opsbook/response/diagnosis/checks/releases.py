@@ -8,8 +8,10 @@ from opsbook.deployment.model import Deployment, Outcome, Release
 from opsbook.errors import NotFound
 from opsbook.response.diagnosis.checks.dependencies import key as dependency_key
 from opsbook.response.diagnosis.model import Clue
-from opsbook.response.diagnosis.scene import Scene
+from opsbook.response.diagnosis.scene import DAY, Scene
 
+LOOKED_AT = 30  # deployments of a service
+LONGEST = DAY  # that one may have waited before it went live
 _WEIGHTS = {"deploy": 0.95, "rollback": 0.5, "scale": 0.35, "restart": 0.25}
 _TAKEN_BACK = 0.3
 _OF_OTHERS = 0.6  # of what the same change of the service itself would weigh
@@ -25,6 +27,32 @@ def when(deployment: Deployment) -> float:
     """When it changed what serves, as far as is known."""
     serving = [one.at for one in deployment.transitions if one.phase in {"shifting", "promoting"}]
     return min(serving, default=deployment.started_at or deployment.requested_at)
+
+
+def lately(scene: Scene, service: str) -> list[Deployment]:
+    """The deployments of a service that changed what serves within a day, the newest first.
+
+    They are found by their events: a journal of years has too many deployments to go through.
+    """
+    records = scene.site.deployments
+    if records is None:
+        return []
+    asked = scene.site.journal.events(
+        kinds=("deployment.requested",),
+        subject=f"{scene.environment}/{service}",
+        since=scene.now - LONGEST - DAY,
+        limit=LOOKED_AT,
+        newest=True,
+    )
+    found = []
+    for name in dict.fromkeys(str(event.data.get("id")) for event in asked):
+        try:
+            deployment = records.deployment(name)
+        except NotFound:
+            continue  # let go since
+        if scene.now - when(deployment) < DAY:
+            found.append(deployment)
+    return sorted(found, key=when, reverse=True)
 
 
 def clues_of(scene: Scene, deployment: Deployment, number: int | None, *, replaced: bool) -> list[Clue]:
