@@ -29,6 +29,7 @@ from opsbook.response.runbooks.site import Site
 from opsbook.server.access import Access
 from opsbook.server.app import create_app
 from opsbook.server.console import console as shells
+from opsbook.server.console import now
 from opsbook.server.console.console import Console, Parts
 from opsbook.server.rooms import Rooms
 from opsbook.world.commands.places import Machines
@@ -232,5 +233,7 @@ def console_of(parts: Parts, responded: Source) -> Console:
             )
         finally:
             shells.ROOMS = rooms
+    first = now.router(parts.source, parts.journal, made._shell, parts.watched, responded)
+    made._routers = (first, *made._routers[1:])
     made.live._watches = (*made.live._watches, ResponseWatch(responded))
     return made

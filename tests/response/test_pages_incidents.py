@@ -100,8 +100,7 @@ def test_from_acknowledged_to_resolved(house: Responding, browse: Browse, incide
     over = client.get(room).text
     assert "fixed the tax table" in over
     assert 'id="button-reopen"' in over
-    again = send(client, f"{room}/acknowledge")
-    assert 409 == again.status_code or "already" in again.text
+    assert 409 == send(client, f"{room}/acknowledge").status_code
 
 
 def test_notes_roles_severity_actions_and_updates(
@@ -214,3 +213,15 @@ def test_it_fits_on_a_phone_at_night(browse: Browse, incident: Incident) -> None
 def test_what_is_not_there_is_a_page_that_says_so(path: str, browse: Browse) -> None:
     """With the status for it."""
     assert 404 == browse("ana").get(path).status_code
+
+
+def test_the_first_screen_says_what_is_open(house: Responding, browse: Browse, incident: Incident) -> None:
+    """The headline is the worst of it; who is on call stands beside; over, it is gone."""
+    client = browse("ana")
+    page = client.get("/").text
+    headline = page.partition('role="status"')[2].partition("</div>")[0]
+    assert "SEV2: Checkout fails." in headline
+    assert f'id="open-{incident.id}"' in page
+    assert 'id="duty-title"' in page
+    house.incidents.resolve(incident.id, "ana")
+    assert f'id="open-{incident.id}"' not in client.get("/").text

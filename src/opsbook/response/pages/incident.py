@@ -70,7 +70,7 @@ def router(source: Source, shell: Shell, route_class: type[APIRoute]) -> APIRout
 
 def _room(source: Source, identity: Identity, name: str) -> dict[str, Any]:
     incident = source.incidents.get(name)
-    buttons, further = _buttons(identity, incident, escalates=source.escalate is not None)
+    buttons, further = _buttons(identity, incident, escalates=source.escalations is not None)
     noting = may(identity, "run", incident.environment or None)
     return {
         "title": f"{incident.id} · {incident.title}",
@@ -80,7 +80,7 @@ def _room(source: Source, identity: Identity, name: str) -> dict[str, Any]:
         "ended_at": ended_at(incident),
         "place": place(incident),
         "symptom": symptom(incident),
-        "next": source.next_page(name) if incident.open else "",
+        "next": source.next_page(name) if incident.open else None,
         "runbooks": runbook_links(incident, source.book()),
         "roles": roles(incident),
         "buttons": buttons,

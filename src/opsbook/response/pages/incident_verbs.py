@@ -82,9 +82,9 @@ def _merge(source: Source, incident: Incident, filled: Filled, actor: str) -> ob
 
 def _escalate(source: Source, incident: Incident, filled: Filled, actor: str) -> object:
     del filled
-    if source.escalate is None:
+    if source.escalations is None:
         raise Conflict("nobody is paged by this opsbook", hint="escalations: in incidents/policy.yaml")
-    return source.escalate(incident.id, actor)
+    return source.escalations.escalate(incident.id, actor)
 
 
 def _closed(incident: Incident) -> str:
@@ -102,7 +102,7 @@ VERBS: dict[str, Verb] = {
         submit="I have it",
         effect=lambda source, incident: (
             "you have it: nobody else is paged, until the policy's acknowledge_timeout",
-            *([f"{page} is not paged"] if (page := source.next_page(incident.id)) else []),
+            *([f"{page.who} is not paged"] if (page := source.next_page(incident.id)) else []),
         ),
         way_back="escalate it: the next step is paged at once",
         command="opsbook ack {id}",
@@ -112,7 +112,11 @@ VERBS: dict[str, Verb] = {
     "escalate": Verb(
         title="Page the next step of {id} now?",
         submit="Escalate",
-        effect=lambda source, incident: (source.next_page(incident.id) or "whoever the chain names next",),
+        effect=lambda source, incident: (
+            f"{page.who} is paged now"
+            if (page := source.next_page(incident.id))
+            else "whoever the chain names next is paged now",
+        ),
         way_back="none: a page that is sent is sent",
         command="opsbook escalations next {id}",
         do=_escalate,

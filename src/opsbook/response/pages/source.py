@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from fastapi import Request, Response
 
 from opsbook.book import Book
+from opsbook.errors import NotFound
+from opsbook.response.escalation.model import Escalation
 from opsbook.response.incidents.model import Incident
 from opsbook.response.runbooks.room import Runbooks
 
@@ -89,9 +91,24 @@ class Postmortems(Protocol):
     def lesson(self, incident: str, actor: str) -> Any: ...
 
 
-def _nothing(name: str) -> str:
-    del name
-    return ""
+class Escalations(Protocol):
+    """Who is paged; `opsbook.response.escalation.room.Escalations` knows."""
+
+    def get(self, incident_id: str) -> Escalation: ...
+
+    def due(self, escalation: Escalation) -> float | None: ...
+
+    def next_in_words(self, escalation: Escalation) -> str: ...
+
+    def escalate(self, incident_id: str, actor: str) -> Escalation: ...
+
+
+@dataclass(frozen=True, slots=True)
+class NextPage:
+    """Who is paged next, and when (epoch seconds)."""
+
+    who: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +118,7 @@ class Source:
     Args:
         book: as last read. now: epoch seconds.
         on_call: every schedule with who is on call now and next (`OnCall.now`).
-        next_page: of an incident, who is paged next and when, in words (``team-lead in 3m 10s``); empty: nobody.
-        escalate: page the next step of an incident now, for an actor; None: nobody is paged.
+        escalations: None: nobody is paged.
         charts: there are charts of alerts (``/alerts/FINGERPRINT/points``).
         tested: of each page that was tried as a drill, how that went.
     """
@@ -112,8 +128,18 @@ class Source:
     runbooks: Runbooks
     incidents: Incidents
     postmortems: Postmortems | None = None
-    next_page: Callable[[str], str] = _nothing
-    escalate: Callable[[str, str], object] | None = None
+    escalations: Escalations | None = None
     charts: bool = False
     on_call: Callable[[], Sequence[Json]] = list
     tested: Callable[[], Mapping[str, Json]] = dict
+
+    def next_page(self, incident: str) -> NextPage | None:
+        """None: nobody is paged about it next."""
+        if self.escalations is None:
+            return None
+        try:
+            known = self.escalations.get(incident)
+        except NotFound:
+            return None
+        words, at = self.escalations.next_in_words(known), self.escalations.due(known)
+        return NextPage(words.rpartition(" in ")[0], at) if words and at is not None else None
