@@ -194,6 +194,25 @@ def test_without_git(tmp_path: Path) -> None:
     house.close()
 
 
+def test_line_ends_stay(house: House) -> None:
+    """Of a page and of a runbook that were written elsewhere: the change is what changed."""
+    page = house.book_folder / "runbooks/storefront.md"
+    page.write_bytes(PAGE.replace("\n", "\r\n").encode())
+    house.commit("from elsewhere")
+    house.desk.put(incident())
+    (record,) = house.room.look()
+    assert record.lesson is not None
+    assert len([line for line in record.lesson.patch.split("\n") if line.startswith("-")]) == 2
+    written = house.book_folder / record.path
+    written.write_bytes(written.read_bytes().replace(b"\n", b"\r\n"))
+    house.commit("line ends")
+    house.desk.put(incident(reopened=1))
+    house.room.look()
+    assert "Opened again once." in written.read_text()
+    assert written.read_bytes().count(b"\r\n") == written.read_bytes().count(b"\n")
+    assert len(house.git("show", "--format=", "HEAD").split("\n")) < 30
+
+
 def test_pages_stay_in_the_handbook(tmp_path: Path) -> None:
     """Neither a path nor a link leads out of its folder."""
     folder = tmp_path / "ops"

@@ -22,6 +22,7 @@ from opsbook.response.postmortems.plot import Mark, svg
 from opsbook.response.postmortems.records import Records, key_of
 from opsbook.response.postmortems.site import Site
 from opsbook.response.runbooks.model import Run
+from opsbook.world.hosts.pages import difference
 
 ACTOR = "opsbook"
 CHANGES = frozenset({"deployment.succeeded", "deployment.rolled_back", "deployment.reverted"})
@@ -153,7 +154,8 @@ class Author:
             if site.mask(source) != source:  # masking it would change what its steps do
                 raise Failed("no change to the runbook is proposed: a secret stands in it", where=found.file)
             files = {found.file: site.mask(found.text)}
-            lesson = Lesson(incident=incident.id, runbook=name, new=found.new, patch=site.pages.patch(files))
+            patch = difference(found.file, None if found.new else source, files[found.file])
+            lesson = Lesson(incident=incident.id, runbook=name, new=found.new, patch=patch)
         except OpsbookError as error:
             return known or Lesson(incident=incident.id, runbook=name, problem=error.message)
         message = f"Take the lesson of {incident.id} into the runbook {name}"

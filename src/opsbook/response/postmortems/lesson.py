@@ -119,7 +119,7 @@ def _changed(page: Runbook, incident: Incident, runs: Sequence[Run], postmortem:
             lines[block.line - 1 : block.line - 1] = [f"{indent}{said}. Is it still right?", ""]
             break
     lines = _with_alerts(lines, page, _alerts(incident))
-    return "\n".join([*_with_note(lines, note), ""])
+    return "\n".join([*_with_note(lines, note), ""]).replace("\n", "\r\n" if "\r\n" in page.source else "\n")
 
 
 def _with_note(lines: list[str], note: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from datetime import UTC, date, datetime
 from typing import Any
@@ -24,6 +25,7 @@ from opsbook.response.postmortems.tracking import tracked
 
 LOOK = 30.0  # seconds between two looks, when nothing happens
 LARGEST = 1024 * 1024  # characters of a page that somebody sends
+_DRAFT = re.compile(r"state:\s*[\"']?draft[\"']?\s*")
 
 
 class Postmortems:
@@ -279,6 +281,8 @@ def _final(text: str, path: str) -> str:
     end = next((number for number, line in enumerate(lines[1:], 1) if line.strip() in {"---", "..."}), 0)
     if not lines or lines[0].strip() != "---" or not end:
         raise Invalid("the page has no front matter", hint="it begins and ends with ---", where=path)
+    if draft := [number for number in range(1, end) if _DRAFT.fullmatch(lines[number])]:
+        return "\n".join([*lines[: draft[0]], "state: final", *lines[draft[0] + 1 :]])
     front = set_value("\n".join([*lines[1:end], ""]), ("state",), "final", where=path)
     return "\n".join([lines[0], front.rstrip("\n"), *lines[end:]])
 

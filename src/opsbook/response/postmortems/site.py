@@ -30,9 +30,6 @@ class Pages(Protocol):
     def propose(self, name: str, files: Mapping[str, str], message: str, actor: str) -> tuple[str, str]:
         """Put a change up as a branch, or a patch. Returns commit and place. Raises Conflict, Failed."""
 
-    def patch(self, files: Mapping[str, str]) -> str:
-        """What would change, as a unified diff."""
-
 
 class Incidents(Protocol):
     """The incidents of this opsbook; `opsbook.response.incidents.room.Incidents` is one."""

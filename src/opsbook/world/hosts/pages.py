@@ -29,16 +29,21 @@ class FolderPages:
         self._use_git = use_git
 
     def read(self, path: str) -> str | None:
-        """The text as it lies in the folder now, also when it is not committed; None when there is none.
+        """The text as it lies in the folder now, also when it is not committed, with ``\\n`` at the ends of lines; None
+        when there is none.
 
         Raises:
             Failed: it cannot be read, or is no UTF-8.
         """
+        text = self._raw(path)
+        return None if text is None else text.replace("\r\n", "\n")
+
+    def _raw(self, path: str) -> str | None:
         target = self._inside(path)
         try:
             if target.stat().st_size > LARGEST:
                 raise Failed("the file is too large to be a page", where=path)
-            return target.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+            return target.read_bytes().decode("utf-8-sig")
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
@@ -52,7 +57,7 @@ class FolderPages:
         return tuple(sorted(f"{folder}/{one.name}" for one in inside.iterdir() if one.is_file()))
 
     def write(self, files: Mapping[str, str], message: str, actor: str) -> str:
-        """Write the files, in one commit of nothing else where the handbook is in git.
+        """Write the files, in one commit of nothing else where the handbook is in git; line ends stay what they were.
 
         Returns:
             The commit; empty without git.
@@ -62,6 +67,7 @@ class FolderPages:
             Failed: it could not be written; what was there is there.
         """
         repository = self._repository()
+        files = {path: self._with_its_line_ends(path, text) for path, text in files.items()}
         if repository is not None:
             inside = {self._in_repository(repository, path): text for path, text in files.items()}
             return git.commit_files(repository, inside, message, _author(actor))
@@ -95,8 +101,12 @@ class FolderPages:
 
     def patch(self, files: Mapping[str, str]) -> str:
         """What would change, as a patch for ``git apply`` or ``patch -p1`` in the handbook's folder."""
-        parts = [difference(path, self.read(path), text) for path, text in sorted(files.items())]
+        parts = [difference(path, self._raw(path), text) for path, text in sorted(files.items())]
         return "".join(parts)
+
+    def _with_its_line_ends(self, path: str, text: str) -> str:
+        before = self._raw(path) or ""
+        return text.replace("\r\n", "\n").replace("\n", "\r\n") if "\r\n" in before else text
 
     def _repository(self) -> Path | None:
         """The working tree that the handbook is committed in, at all."""
