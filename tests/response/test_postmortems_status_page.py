@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from postmortem_house import END, START, House, incident, update
 
+from opsbook.book import HandbookError
 from opsbook.book.postmortems import StatusPageSpec
 from opsbook.errors import Conflict, NotFound
 from opsbook.response.postmortems.publishing import MARK
@@ -166,6 +167,23 @@ def test_what_is_not_ours_is_left_alone(house: House) -> None:
     assert "did not write" in house.room.publishing.to_json()["problem"]
     with pytest.raises(Conflict, match="another index"):
         house.room.publishing.build()
+
+
+def test_staging_is_no_outage(house: House) -> None:
+    """What fails where no customers are is not on the page, unless the policy says that they are there."""
+    policy = house.book_folder / "incidents/policy.yaml"
+    staging = "environment: staging\nentry: {port: 8081}\nservices: {web: {}}\n"
+    (house.book_folder / "environments/staging.yaml").write_text(staging)
+    house.desk.put(incident(**{**TROUBLE, "environment": "staging"}))
+    assert house.room.publishing.page().open == ()
+    house.desk.put(incident(**{**TROUBLE, "environment": ""}))
+    assert len(house.room.publishing.page().open) == 1
+    house.desk.put(incident(**{**TROUBLE, "environment": "staging"}))
+    policy.write_text(POLICY.replace("}\n", ", environments: [staging]}\n"))
+    assert len(house.room.publishing.page().open) == 1
+    policy.write_text(POLICY.replace("}\n", ", environments: [stagin]}\n"))
+    with pytest.raises(HandbookError, match='did you mean "staging"'):
+        house.book()
 
 
 def test_secrets_are_not_published(house: House) -> None:

@@ -59,6 +59,12 @@ class StatusPageSpec(Part):
         description="What is shown, each by the name that customers know it by. Others are never mentioned.",
         examples=[{"web": "Web shop"}],
     )
+    environments: tuple[Name, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Whose incidents customers notice. Left out: those of production, or all where none is.",
+        examples=[["production"]],
+    )
     announce: tuple[SeverityName, ...] = Field(
         (),
         description="Severities whose incidents appear by themselves, in words that say no more than that there is a "

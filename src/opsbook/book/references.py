@@ -255,13 +255,17 @@ def _actions(draft: Draft, document: Document, loc: Loc, actions: Iterable[Actio
         page = draft.pages.get(action.run or "")
         if page is not None and not page.executable:
             said = f"{page.name} is a page to read: none of its blocks has a role"
-            yield document.problem((*loc, "actions", index, "run"), said, f"opsbook runbooks import {page.file}")
+            yield document.problem(
+                (*loc, "actions", index, "run"), said, f"opsbook runbooks import {page.file}"
+            )
 
 
 def _status_page(draft: Draft) -> Iterator[Problem]:
     document = draft.document(POLICY)
     for name in draft.status_page.services if draft.status_page else ():
         yield from _known(document, ("status_page", "services", name), "service", name, draft.service_names)
+    if draft.status_page is not None:
+        yield from _scope(draft, document, ("status_page",), draft.status_page.environments)
 
 
 def _schedules(draft: Draft) -> Iterator[Problem]:

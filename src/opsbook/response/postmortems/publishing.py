@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from opsbook.book import Book
 from opsbook.book.postmortems import StatusPageSpec
 from opsbook.errors import NotFound, OpsbookError
 from opsbook.response.incidents.model import Incident
@@ -107,7 +108,16 @@ class Publishing:
         return spec
 
     def _made(self, spec: StatusPageSpec, incidents: Sequence[Incident]) -> StatusPage:
-        return status_page(incidents, spec, self._site.book().name, self._site.now(), self._site.mask)
+        book = self._site.book()
+        return status_page(
+            incidents, spec, book.name, self._site.now(), self._site.mask, places=_places(spec, book)
+        )
+
+
+def _places(spec: StatusPageSpec, book: Book) -> Collection[str] | None:
+    """Where customers are: a test that fails in staging is no outage."""
+    production = [name for name, one in book.environments.items() if one.is_production]
+    return spec.environments or production or None
 
 
 def _digest(page: StatusPage) -> str:

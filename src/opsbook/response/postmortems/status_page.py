@@ -8,7 +8,7 @@ were written for the public. Titles, labels, notes, names of people and of servi
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -130,13 +130,17 @@ def status_page(
     name: str,
     now: float,
     mask: Callable[[str], str] = lambda text: text,
+    *,
+    places: Collection[str] | None = None,
 ) -> StatusPage:
     """The page at `now`.
 
     Args:
         name: the handbook's. mask: takes secret values out of a text.
+        places: the environments whose incidents customers notice; None: all. An incident of no environment is of all.
     """
-    shown = [one for one in (_public(each, spec, now, mask) for each in incidents) if one is not None]
+    here = (one for one in incidents if places is None or not one.environment or one.environment in places)
+    shown = [one for one in (_public(each, spec, now, mask) for each in here) if one is not None]
     shown.sort(key=lambda one: one.started_at, reverse=True)
     current = tuple(one for one in shown if one.open)
     past = tuple(one for one in shown if not one.open)
