@@ -49,7 +49,7 @@ class Shell:
     Args:
         templates: the rooms' template folders, beside the shell's own.
         name: of the handbook, at this moment.
-        watching: there are pages about what is watched.
+        watching: there are pages about what is watched. responding: and about runbooks and incidents.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class Shell:
         live: Live,
         name: Callable[[], str],
         watching: bool = False,
+        responding: bool = False,
     ) -> None:
         loaders = [jinja2.PackageLoader(package, "templates") for package in (__package__, *templates)]
         self._environment = jinja2.Environment(
@@ -70,7 +71,12 @@ class Shell:
             auto_reload=False,
         )
         self._environment.filters |= FILTERS
-        self._environment.globals |= {"asset": assets.url, "vendored": assets.vendored, "watching": watching}
+        self._environment.globals |= {
+            "asset": assets.url,
+            "vendored": assets.vendored,
+            "watching": watching,
+            "responding": responding,
+        }
         # As a global: a region is rendered by itself, without the imports at the top of its template.
         self._environment.globals["ui"] = self._environment.get_template("macros.html").module
         self._live = live
