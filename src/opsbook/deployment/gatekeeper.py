@@ -31,7 +31,6 @@ class Gatekeeper:
     Args:
         run: runs a command, as `opsbook.world.hosts.commands.run`. status_of: asks over HTTP, as
             `opsbook.world.hosts.web.status_of`.
-        incident_open: whether there is an open incident with this id.
         book_errors: the errors of the handbook's files as last read; alerts: those that fire for a service in an
             environment. None: nobody can tell, so a person must sign what asks for it.
     """
@@ -42,12 +41,11 @@ class Gatekeeper:
         *,
         run: RunCommand = commands.run,
         status_of: StatusOf = web.status_of,
-        incident_open: Callable[[str], bool] = lambda name: False,
         book_errors: Callable[[], Sequence[str]] | None = None,
         alerts: Callable[[str, str], Sequence[str]] | None = None,
     ) -> None:
         self._site = site
-        self._incident_open = incident_open
+        self._incident_open = site.incident_open
         self._background = Background()
         self._succeeded: dict[str, frozenset[str]] = {}
         runner = Commands(site, run)

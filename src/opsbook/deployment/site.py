@@ -54,6 +54,7 @@ class Site:
     write_version: WriteVersion  # (environment, service, version, actor): into the handbook
     alerts: Callable[[str, str], Sequence[FiringAlert]] = lambda environment, service: ()
     budget: Callable[[str, str], Budget] = lambda environment, service: Unlimited()
+    incident_open: Callable[[str], bool] = lambda name: False
     boundary: Boundary = no_fault  # told each place of a deployment where a crash matters; tests die there
 
     @property

@@ -22,10 +22,11 @@ from opsbook.security.api import router as security_routes
 from opsbook.security.room import Security
 from opsbook.server.book_api import router as book_routes
 from opsbook.server.console.console import Console, Parts
+from opsbook.server.duty import Duty
 from opsbook.server.fires import Fires
 from opsbook.server.handbook import Handbook
 from opsbook.server.observing import Observing
-from opsbook.server.responding import Duty, Responding
+from opsbook.server.responding import Responding
 from opsbook.server.rooms import Rooms
 from opsbook.server.state import Running
 from opsbook.server.watching import Ground, Watching
@@ -83,13 +84,13 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             log=log,
             boundary=boundary,
             at_failure=at_failure,
+            address=lambda: handbook.current().console or _own_address(state),
         )
         duty = Duty(ground)
         watching = Watching(
             ground,
             deploying=lambda: {(one.environment, one.service) for one in site.records.unfinished()},
             responders=duty.responders,
-            url=lambda: handbook.current().console or _own_address(state),
         )
         synthetic = SyntheticLoad(clock)
         at_failure.callback(synthetic.close)
@@ -111,6 +112,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
             write_version=handbook.write_version,
             alerts=fires.of,
             budget=watching.slos.decide,
+            incident_open=duty.incident_open,
             boundary=boundary,
         )
         deployments = Deployments(site, stopping, log, book_errors=handbook.errors)
@@ -152,7 +154,8 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
                 security=security,
                 stopping=stopping,
                 watched=watching.pages(),
-                further=tuple(watching.further_pages()),
+                further=(*watching.further_pages(), *responding.pages()),
+                responded=responding.source,
             )
         )
         at_failure.pop_all()

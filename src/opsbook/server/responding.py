@@ -1,89 +1,250 @@
-"""The rooms that respond, put together: who is on call, runbooks, incidents.
+"""The rooms that respond, put together: runbooks, diagnoses, incidents, escalation, post-mortems.
 
 `composition.py` makes one of these before deployments start, because runs are durable work too, and starts it after.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable
+import os
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fastapi import APIRouter
+from fastapi.routing import APIRoute
 
+import opsbook.response.diagnosis.pages as diagnosis_pages
+import opsbook.response.oncall.pages as oncall_pages
+import opsbook.response.pages as response_pages
 from opsbook.deployment.entries import url_of
 from opsbook.deployment.site import Site as DeploymentSite
-from opsbook.journal import Durable
-from opsbook.monitoring.alerting.responding import Responders
+from opsbook.errors import NotFound, OpsbookError
+from opsbook.journal import Durable, Event
+from opsbook.response.diagnosis.api import router as diagnosis_routes
+from opsbook.response.diagnosis.ports import Site as DiagnosisSite
+from opsbook.response.diagnosis.rendering import text
+from opsbook.response.diagnosis.room import Diagnoses
+from opsbook.response.escalation.desk import Desk
+from opsbook.response.incidents.api import router as incident_routes
+from opsbook.response.incidents.model import Incident
 from opsbook.response.oncall.api import router as oncall_routes
-from opsbook.response.oncall.room import OnCall
+from opsbook.response.pages.source import Source
+from opsbook.response.postmortems.api import router as postmortem_routes
+from opsbook.response.postmortems.room import Postmortems
+from opsbook.response.postmortems.site import Site as PostmortemSite
 from opsbook.response.runbooks.api import router as runbook_routes
 from opsbook.response.runbooks.room import Runbooks
-from opsbook.response.runbooks.site import Site
+from opsbook.response.runbooks.site import Site as RunbookSite
+from opsbook.server.console.shell import Shell
+from opsbook.server.duty import Duty
+from opsbook.server.handbook import WORKING_TREE_VARIABLE
 from opsbook.server.watching import Ground, Watching
 from opsbook.world.commands.places import Machines
+from opsbook.world.hosts.keys import random_key
+from opsbook.world.hosts.pages import FolderPages
+from opsbook.world.hosts.publishing import publish
 from opsbook.world.hosts.web import status_of
 
-
-class Duty:
-    """Who is on call, and what alerting asks of those who respond: it is made before there is anybody else."""
-
-    def __init__(self, ground: Ground) -> None:
-        self.oncall = OnCall(ground.handbook.current, ground.journal, now=ground.clock.now)
-
-    @property
-    def responders(self) -> Responders:
-        """As alerting asks."""
-        return Responders(on_call=self.oncall.people)
+WAIT_FOR_DIAGNOSIS = 10.0
+"""Seconds that a page waits for what was found out, so that both arrive together."""
 
 
 class Responding:
-    """See the module.
-
-    Args:
-        server: the address by which what runs here reaches this opsbook's own command line.
-    """
+    """See the module."""
 
     def __init__(
         self, ground: Ground, duty: Duty, watching: Watching, deploying: DeploymentSite, durable: Durable
     ) -> None:
-        self._ground = ground
-        self.oncall = duty.oncall
-        self.runbooks = Runbooks(
-            Site(
+        self._ground, self._duty, self._watching = ground, duty, watching
+        self.oncall, self.incidents = duty.oncall, duty.incidents
+        self.runbooks = _runbooks(ground, watching, deploying, durable)
+        self.diagnoses = _diagnoses(ground, watching, deploying, self.runbooks)
+        book, journal, now = ground.handbook.current, ground.journal, ground.clock.now
+        self.desk = Desk(
+            book,
+            journal,
+            on_call=self.oncall.people,
+            incidents=self.incidents,
+            send=duty.page,
+            failing=duty.failing,
+            key=random_key(ground.state / "keys" / "links.key"),
+            address=ground.address,
+            secret=ground.secrets.get,
+            status_of=status_of,
+            now=now,
+            trouble=lambda: watching.alerting.trouble,
+            log=ground.log,
+            boundary=ground.boundary,
+        )
+        self.postmortems = Postmortems(
+            PostmortemSite(
                 book=ground.handbook.fresh,
-                journal=ground.journal,
-                durable=durable,
-                clock=ground.clock,
-                places=Machines(variables=_own_opsbook(ground.book, ground.state)),
+                folder=ground.book,
+                journal=journal,
+                incidents=self.incidents,
+                pages=FolderPages(
+                    ground.book,
+                    ground.state / "patches",
+                    use_git=os.environ.get(WORKING_TREE_VARIABLE) != "1",
+                ),
+                now=now,
+                publish=publish,
                 queries=watching.monitoring.queries,
-                moment=watching.telemetry.moment,
-                instances=deploying.runtime.instances,
-                url_of=_url_of(deploying),
-                status_of=status_of,
-                secret_values=ground.secrets.values,
-                boundary=ground.boundary,
+                run=self.runbooks.records.run,
+                mask=ground.secrets.mask,
+                log=ground.log,
             )
         )
-        self._at_end = contextlib.ExitStack()
+        self._source = Source(
+            book=book,
+            now=now,
+            runbooks=self.runbooks,
+            incidents=self.incidents,
+            postmortems=self.postmortems,
+            escalations=self.desk.room,
+            charts=True,
+            on_call=self.oncall.now,
+        )
+
+    # --- life
 
     def start(self) -> None:
         """After durable work was launched: go on with what a crash interrupted."""
+        self.incidents.on_opened(self._opened)
+        self.incidents.on_changed(self.desk.room.follow)
+        self._unsubscribe = self._ground.journal.subscribe(self._happened)
         self.runbooks.start()
-        self._at_end.callback(self.runbooks.close)
+        self._duty.ready(self._watching.alerting, self.runbooks)
+        self.incidents.start()
+        self.desk.start()
+        for incident in self.incidents.waiting():
+            if not self._is_paged(incident.id):
+                self._opened(incident)  # a crash came between its opening and its first page
+        self.postmortems.start()
 
     def close(self) -> None:
         """Wake those that wait; runs themselves end with the durable work."""
-        self._at_end.close()
+        self.desk.close()
+        self.incidents.stop()
+        self.postmortems.close()
+        self.diagnoses.close()
+        self.runbooks.close()
+
+    # --- what happens when an incident opens
+
+    def _opened(self, incident: Incident) -> None:
+        """Look at what fails, and page somebody with what was found; without it when that takes too long."""
+        self.desk.room.begin(incident, not_before=self._ground.clock.now() + WAIT_FOR_DIAGNOSIS)
+        threading.Thread(
+            target=self._look, args=(incident,), name=f"diagnosis-{incident.id}", daemon=True
+        ).start()
+
+    def _look(self, incident: Incident) -> None:
+        said = ""
+        alert = incident.alerts[0].name if incident.alerts else ""
+        service = incident.services[0] if incident.services else ""
+        try:
+            made = self.diagnoses.make(incident.environment, service, incident=incident.id, alert=alert)
+            said = text(made)
+            self.incidents.attach(incident.id, f"Diagnosis of {service or 'the machines'}", "text", said)
+        except OpsbookError as error:
+            self._ground.log(f"{incident.id} could not be diagnosed: {error}")
+        except Exception as error:
+            self._ground.log(f"{incident.id} could not be diagnosed: {type(error).__name__}: {error}")
+        finally:
+            self.desk.room.release(incident.id, diagnosis=said)
+
+    def _is_paged(self, name: str) -> bool:
+        try:
+            self.desk.room.get(name)
+        except NotFound:
+            return False
+        return True
+
+    def _happened(self, event: Event) -> None:
+        """A run that was started for an incident belongs to it."""
+        if event.kind != "runbook.started":
+            return
+        run = self.runbooks.records.run(str(event.data["id"]))
+        if run.incident:
+            self.incidents.add_run(run.incident, run.id, event.actor)
+
+    # --- faces
 
     def routers(self) -> tuple[APIRouter, ...]:
-        """The API."""
-        return (oncall_routes(self.oncall), runbook_routes(self.runbooks, self._ground.stopping.is_set))
+        """The API, and the pages behind signed links."""
+        ending = self._ground.stopping.is_set
+        return (
+            oncall_routes(self.oncall),
+            runbook_routes(self.runbooks, ending),
+            diagnosis_routes(self.diagnoses, ending),
+            incident_routes(self.incidents),
+            postmortem_routes(self.postmortems),
+            self.desk.router(),
+            self.desk.pages(),
+        )
+
+    @property
+    def source(self) -> Source:
+        """What the console shows of it."""
+        return self._source
+
+    def pages(self) -> Sequence[Callable[[Shell, type[APIRoute]], APIRouter]]:
+        """The console's pages."""
+        book, now = self._ground.handbook.current, self._ground.clock.now
+
+        def all_of(shell: Shell, kind: type[APIRoute]) -> APIRouter:
+            routes = APIRouter()
+            for one in response_pages.routers(self._source, shell, kind):
+                routes.include_router(one)
+            return routes
+
+        return (
+            all_of,
+            lambda shell, kind: diagnosis_pages.router(self.diagnoses, shell, kind),
+            lambda shell, kind: oncall_pages.router(self.oncall, book, shell, kind, now=now),
+        )
+
+
+def _runbooks(ground: Ground, watching: Watching, deploying: DeploymentSite, durable: Durable) -> Runbooks:
+    return Runbooks(
+        RunbookSite(
+            book=ground.handbook.fresh,
+            journal=ground.journal,
+            durable=durable,
+            clock=ground.clock,
+            places=Machines(variables=_own_opsbook(ground.book, ground.state)),
+            queries=watching.monitoring.queries,
+            moment=watching.telemetry.moment,
+            instances=deploying.runtime.instances,
+            url_of=lambda environment, service: url_of(deploying, deploying.book(), environment, service),
+            status_of=status_of,
+            secret_values=ground.secrets.values,
+            boundary=ground.boundary,
+        )
+    )
+
+
+def _diagnoses(
+    ground: Ground, watching: Watching, deploying: DeploymentSite, runbooks: Runbooks
+) -> Diagnoses:
+    return Diagnoses(
+        DiagnosisSite(
+            book=ground.handbook.current,
+            journal=ground.journal,
+            clock=ground.clock,
+            alerts=lambda: [one.alert for one in watching.alerting.alerts() if one.state != "resolved"],
+            queries=watching.monitoring.queries,
+            moment=watching.telemetry.moment,
+            instances=deploying.runtime,
+            traffic=ground.traffic.observe,
+            deployments=deploying.records,
+            logs=watching.logs,
+            traces=watching.traces,
+            runbooks=runbooks,
+        )
+    )
 
 
 def _own_opsbook(book: Path, state: Path) -> dict[str, str]:
     return {"OPSBOOK_BOOK": str(book), "OPSBOOK_STATE": str(state)}
-
-
-def _url_of(site: DeploymentSite) -> Callable[[str, str], str]:
-    return lambda environment, service: url_of(site, site.book(), environment, service)

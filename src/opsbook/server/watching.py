@@ -71,6 +71,7 @@ class Ground:
         stopping: set at the end. log: a sentence for people.
         boundary: told each place where a crash matters.
         at_failure: ends what was begun when a later room cannot be started.
+        address: where people reach the console, as it is at that moment; may be empty.
     """
 
     handbook: Handbook
@@ -84,6 +85,7 @@ class Ground:
     log: Callable[[str], None]
     boundary: Boundary
     at_failure: contextlib.ExitStack
+    address: Callable[[], str]
 
 
 class Watching:
@@ -92,7 +94,6 @@ class Watching:
     Args:
         deploying: the services that are being deployed; asked from `start` on only.
         responders: who is on call, and who opens incidents.
-        url: the console's address, as it is at that moment.
     """
 
     def __init__(
@@ -101,7 +102,6 @@ class Watching:
         deploying: Callable[[], Collection[Place]],
         *,
         responders: Responders,
-        url: Callable[[], str],
     ) -> None:
         self._ground = ground
         handbook, journal, secrets, clock = ground.handbook, ground.journal, ground.secrets, ground.clock
@@ -136,7 +136,7 @@ class Watching:
             clock,
             deploying=deploying,
             responders=responders,
-            url=url,
+            url=ground.address,
             new_id=new_token,
             log=log,
             boundary=ground.boundary,

@@ -19,6 +19,8 @@ from opsbook.errors import NotFound
 from opsbook.journal import Event, Journal
 from opsbook.monitoring.pages.source import Source as Watched
 from opsbook.monitoring.pages.watching import MonitoringWatch
+from opsbook.response.pages.source import Source as Responded
+from opsbook.response.pages.watching import ResponseWatch
 from opsbook.security.model import Identity, NotSignedIn
 from opsbook.security.plan import may_somewhere
 from opsbook.security.room import Security
@@ -29,7 +31,7 @@ from opsbook.server.console.live import Live, Watch
 from opsbook.server.console.shell import Shell
 from opsbook.server.console.trouble import pages, trouble
 
-ROOMS = ("opsbook.deployment", "opsbook.monitoring")
+ROOMS = ("opsbook.deployment", "opsbook.monitoring", "opsbook.response")
 """The rooms that bring templates of their own."""
 
 
@@ -39,6 +41,7 @@ class Parts:
 
     Args:
         watched: None: there are no pages about what is watched.
+        responded: what is open, and the pages about it; None: nobody responds.
         further: makers of further pages; each is handed the shell and the kind of its routes.
     """
 
@@ -48,6 +51,7 @@ class Parts:
     security: Security
     stopping: threading.Event
     watched: Watched | None = None
+    responded: Responded | None = None
     further: tuple[Callable[[Shell, type[APIRoute]], APIRouter], ...] = ()
 
 
@@ -61,6 +65,7 @@ class Console:
             DeploymentWatch(parts.source),
             ShellWatch(),
             *([MonitoringWatch(watched)] if watched is not None else []),
+            *([ResponseWatch(parts.responded)] if parts.responded is not None else []),
         )
         self.live = Live(parts.journal, watches, parts.stopping)
         self._shell = Shell(
@@ -68,7 +73,7 @@ class Console:
         )
         route_class = pages(self._shell)
         self._routers = (
-            now.router(parts.source, parts.journal, self._shell, watched),
+            now.router(parts.source, parts.journal, self._shell, watched, parts.responded),
             *deployment_pages.routers(parts.source, self._shell, route_class),
             *(monitoring_pages.routers(watched, self._shell, route_class) if watched is not None else ()),
             *(make(self._shell, route_class) for make in parts.further),
