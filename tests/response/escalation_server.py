@@ -45,7 +45,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
         on_call=oncall.people,
         incidents=incidents,
         send=lambda channel, page: None,
-        links=Links(random_key(state / "keys" / "escalation-links.key"), clock.now),
+        links=Links(random_key(state / "keys" / "links.key"), clock.now),
         now=clock.now,
     )
     incidents.told = room.follow
