@@ -41,7 +41,7 @@ ACTOR: Final = "opsbook"
 LARGEST: Final = 256 * 1024
 """Bytes of an attachment."""
 _MOST_ATTACHMENTS, _MOST_ACTIONS, _MOST_RUNS = 100, 200, 500
-_EVENTS = 5000
+_EVENTS, _RELEASES = 5000, 10
 _AGAIN = 5.0  # seconds after which somebody who could not be told is told again
 _OWN = ("incident.*", "escalation.*", "postmortem.*", "diagnosis.made", "runbook.*")
 
@@ -178,6 +178,12 @@ class Incidents:
         events = self._journal.events(
             kinds=CAUSES, since=incident.started_at - LOOK_BACK, limit=_EVENTS, newest=True
         )
+        for service in incident.services:  # what a release brought is what the one before it had not
+            place = f"{incident.environment}/{service}"
+            events += self._journal.events(
+                kinds=("release.created",), subject=place, limit=_RELEASES, newest=True
+            )
+        events = _once(events)
         since = [began for event in events if (began := _began(event, incident)) is not None]
         changed = plan.began(changed, min(since, default=math.inf))
         incident = changed.incident

@@ -1,13 +1,14 @@
 """What changed near the start of an incident, ranked. Pure.
 
-A score is no probability: it orders. It is how often such a change is the cause, times how well the time fits, times how
-near it is to what fails.
+A score is no probability: it orders. It is how often such a change is the cause, times how well the time fits, times
+how near it is to what fails. A release that went live on the failing service in the half hour before comes first,
+whatever else happened; what was done after it was noticed is a remedy, and no suspect.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from opsbook.response.incidents.model import Incident, Suspect
@@ -19,13 +20,16 @@ LOOK_BACK: Final = 6 * 3600.0
 AFTER: Final = 60.0
 """What is written down so much later may still have been the cause: alerts see late, and clocks differ."""
 KINDS: Final = (
-    "traffic.serving", "deployment.requested", "deployment.succeeded", "deployment.reverted", "book.changed",
-    "book.version_written", "instance.changed", "probe.down", "alert.firing", "slo.budget_spent", "traffic.proxy",
+    "deployment.requested", "deployment.phase", "deployment.succeeded", "deployment.reverted", "release.created",
+    "book.changed", "instance.changed", "probe.down", "alert.firing", "traffic.proxy", "runbook.started",
 )  # fmt: skip
 MOST: Final = 8
 _HALF: Final = 1200.0  # seconds after which the time speaks half as much for a change
-_WEIGHTS: Final = {"deployment": 0.95, "rollback": 0.7, "configuration": 0.6, "scaling": 0.55, "crash": 0.5,
-                   "dependency": 0.75, "proxy": 0.5, "alert": 0.35}  # fmt: skip
+_HALF_OF_RELEASES: Final = 3600.0  # they fail late too: when a cache is full, when load comes
+_WEIGHTS: Final = {"deployment": 0.95, "rollback": 0.6, "book": 0.55, "secret": 0.55, "scaling": 0.55,
+                   "dependency": 0.6, "crash": 0.5, "proxy": 0.5, "alert": 0.35, "runbook": 0.3}  # fmt: skip
+_LIVE: Final = frozenset({"shifting", "promoting", "watching", "done"})  # phases in which the version serves
+_REMEDIES: Final = frozenset({"rollback", "runbook"})
 
 
 class Happened(Protocol):
@@ -65,21 +69,54 @@ def suspects(
         events: of `KINDS`, from `LOOK_BACK` before the start on.
         related: whether one service depends on the other.
     """
-    latest = incident.started_at + AFTER
-    found: dict[str, _Found] = {}
-    for event in sorted(events, key=lambda one: one.id):
-        if (
-            incident.started_at - LOOK_BACK <= event.at <= latest
-            and (one := _read(event, incident)) is not None
-        ):
-            if one.key in found and one.kind == "crash":
-                continue  # the first end of an instance is the one that says something
-            found[one.key] = one
+    latest, ordered = incident.started_at + AFTER, sorted(events, key=lambda one: one.id)
+    live, found = _live(ordered), dict[str, _Found]()
+    for one in (
+        *_secrets(ordered),
+        *(read for event in ordered if (read := _read(event, incident)) is not None),
+    ):
+        known = replace(one, at=live[one.key], text=f"{one.text}, and went live") if one.key in live else one
+        if not incident.started_at - LOOK_BACK <= known.at <= latest:
+            continue
+        if known.kind in _REMEDIES and known.at >= min(incident.started_at, incident.detected_at):
+            continue
+        if known.key in found and known.kind == "crash":
+            continue  # the first end of an instance is the one that says something
+        found[known.key] = known
     ranked = sorted(
         (_scored(one, incident, related) for one in found.values()),
         key=lambda one: (-one.score, -one.at, one.event),
     )
     return tuple(one for one in ranked if one.score > 0.02)[:MOST]
+
+
+def _live(events: Iterable[Happened]) -> dict[str, float]:
+    """When each deployment first changed what serves."""
+    found: dict[str, float] = {}
+    for event in events:
+        serves = event.kind == "deployment.phase" and event.data.get("phase") in _LIVE
+        if serves or event.kind == "deployment.succeeded":
+            found.setdefault(f"deployment:{event.data.get('id')}", event.at)
+    return found
+
+
+def _secrets(events: Iterable[Happened]) -> Iterator[_Found]:
+    """Secrets whose value another release brought."""
+    before: dict[str, Mapping[str, Any]] = {}
+    for event in events:
+        if event.kind != "release.created" or not isinstance(event.data.get("secrets"), Mapping):
+            continue
+        present, known = event.data["secrets"], before.get(event.subject)
+        before[event.subject] = present
+        service = event.subject.rpartition("/")[2]
+        for name, version in present.items() if known is not None else ():
+            if known is not None and known.get(name) != version:
+                what = "has another value" if name in known else "is new"
+                since = line(str(event.data.get("version")), 60)
+                text = f"the secret {line(str(name), 60)} of {service} {what}, since {since}"
+                yield _Found(
+                    f"secret:{event.id}:{name}", "secret", event.subject, text, event.at, event.id, service
+                )
 
 
 def _read(event: Happened, incident: Incident) -> _Found | None:
@@ -93,16 +130,17 @@ def _read(event: Happened, incident: Incident) -> _Found | None:
         said = line(", ".join(services), 80)
         commit = str(data.get("commit", ""))[:10]
         text = f"the handbook changed for {said}" + (f" (commit {commit})" if commit else "")
-        return _Found(
-            f"book:{event.id}", "configuration", "handbook", text, event.at, event.id, (mine or services)[0]
-        )
+        return _Found(f"book:{event.id}", "book", "handbook", text, event.at, event.id, (mine or services)[0])
     if incident.environment and environment != incident.environment:
         return None
     match event.kind:
         case "deployment.requested":
             return _deployment(event, service, data)
-        case "deployment.succeeded":
-            return None
+        case "runbook.started" if not data.get("looking"):
+            text = f"{line(event.actor, 40)} ran the page {line(str(data.get('page', '')), 60)}"
+            return _Found(
+                f"run:{data.get('id')}", "runbook", event.subject, text, event.at, event.id, service
+            )
         case "deployment.reverted":
             text = f"opsbook took a release of {service} back"
             return _Found(
@@ -165,7 +203,8 @@ def _alert(event: Happened, incident: Incident, data: Any) -> _Found | None:
 
 def _scored(one: _Found, incident: Incident, related: Callable[[str, str], bool]) -> Suspect:
     before = incident.started_at - one.at
-    fits = 0.5 ** (max(before, 0.0) / _HALF) if before >= 0 else 0.6
+    half = _HALF_OF_RELEASES if one.kind == "deployment" else _HALF
+    fits = 0.5 ** (max(before, 0.0) / half) if before >= 0 else 0.6
     near, how = _nearness(one, incident.services, related)
     when = (
         f"{duration(before)} before it began"
