@@ -202,9 +202,18 @@ def test_the_room_is_told_of_changes(house: Responding, browse: Browse, incident
     assert "csrf_token" not in client.get(region).text
 
 
-def test_it_fits_on_a_phone_at_night(browse: Browse, incident: Incident) -> None:
-    """Under 50 KB, before it is packed."""
-    assert len(browse("ana").get(f"/incidents/{incident.id}").content) < 50_000
+def test_it_fits_on_a_phone_at_night(house: Responding, browse: Browse, incident: Incident) -> None:
+    """Under 50 KB before it is packed, also after a long night; the rest of it is a click away."""
+    for number in range(80):
+        house.incidents.note(incident.id, f"{number}: {'what was seen and tried ' * 8}", "ben")
+    for number in range(6):
+        house.incidents.attach(incident.id, f"diagnosis {number}", "text", f"{number} line\n" * 4000)
+    client, room = browse("ana"), f"/incidents/{incident.id}"
+    page = client.get(room)
+    assert len(page.content) < 50_000
+    assert ("<div>79: what" in page.text, "<div>0: what" in page.text) == (True, False)
+    assert "older lines" in page.text
+    assert "<div>0: what" in client.get(f"{room}?whole=1").text
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,11 @@ from opsbook.security.model import Identity
 from opsbook.security.plan import may
 
 SUSPECTS = 5
-SHOWN = 6000  # characters of an attachment on the page; the rest is a click away
-MOMENTS = 200
+SHOWN = 4000  # characters of an attachment on the page; the rest is a click away
+MOMENTS = 50
+READ = 2  # attachments whose text is on the page
+RUNS = 8
+UPDATES = 5
 TYPES = {"text": "text/plain; charset=utf-8", "json": "application/json", "svg": "image/svg+xml"}
 _SPANS = ((2700, "1h"), (5 * 3600, "6h"), (20 * 3600, "24h"))
 QUIET = {
@@ -46,13 +49,14 @@ def router(source: Source, shell: Shell, route_class: type[APIRoute]) -> APIRout
     routes = APIRouter(prefix="/incidents/{name}", include_in_schema=False, route_class=route_class)
 
     @routes.get("")
-    def room(request: Request, name: str) -> Response:
+    def room(request: Request, name: str, whole: bool = False) -> Response:
+        """The room; with `whole` everything that it has, however long the page gets."""
         identity = signed_in(request)
         incident_for(source, request, name)
         return shell.page(
             request,
             "response/incident.html",
-            lambda: _room(source, identity, name),
+            lambda: _room(source, identity, name, whole=whole),
             topics=(f"incident/{name}",),
         )
 
@@ -68,9 +72,11 @@ def router(source: Source, shell: Shell, route_class: type[APIRoute]) -> APIRout
     return routes
 
 
-def _room(source: Source, identity: Identity, name: str) -> dict[str, Any]:
+def _room(source: Source, identity: Identity, name: str, *, whole: bool) -> dict[str, Any]:
     incident = source.incidents.get(name)
     buttons, further = _buttons(identity, incident, escalates=source.escalations is not None)
+    timeline, runs = _timeline(source, name), _runs(source, identity, incident)
+    most = len(timeline) + len(runs) if whole else 0
     noting = may(identity, "run", incident.environment or None)
     return {
         "title": f"{incident.id} · {incident.title}",
@@ -89,9 +95,14 @@ def _room(source: Source, identity: Identity, name: str) -> dict[str, Any]:
         "noting": noting,
         "chart": _chart(source, incident),
         "suspects": [_suspect(one) for one in incident.suspects[:SUSPECTS]],
-        "runs": _runs(source, identity, incident),
-        "attachments": [_attachment(source, incident, one) for one in incident.attachments],
-        "timeline": _timeline(source, name),
+        "runs": runs[: max(RUNS, most)],
+        "attachments": [
+            _attachment(source, incident, one, read=whole or number < READ)
+            for number, one in enumerate(reversed(incident.attachments))
+        ],
+        "timeline": timeline[: max(MOMENTS, most)],
+        "older": 0 if whole else max(0, len(timeline) - MOMENTS),
+        "updates": list(reversed(incident.updates))[: None if whole else UPDATES],
         "late": incident.next_update_at is not None and incident.next_update_at < source.now(),
         "diagnose": [
             f"/diagnose/{quote(incident.environment)}/{quote(service)}" for service in incident.services
@@ -139,10 +150,10 @@ def _runs(source: Source, identity: Identity, incident: Incident) -> Sequence[di
     return found
 
 
-def _attachment(source: Source, incident: Incident, attachment: Any) -> dict[str, Any]:
+def _attachment(source: Source, incident: Incident, attachment: Any, *, read: bool) -> dict[str, Any]:
     """With its text where that is to be read; a picture stands for itself."""
     text, cut = "", False
-    if attachment.kind != "svg":
+    if read and attachment.kind != "svg":
         try:
             whole = source.incidents.attachment(incident.id, attachment.id)
         except OpsbookError:
@@ -151,6 +162,7 @@ def _attachment(source: Source, incident: Incident, attachment: Any) -> dict[str
     return {
         "attachment": attachment,
         "href": f"/incidents/{incident.id}/attachments/{quote(attachment.id)}",
+        "read": read,
         "text": text,
         "cut": cut,
     }
@@ -159,7 +171,7 @@ def _attachment(source: Source, incident: Incident, attachment: Any) -> dict[str
 def _timeline(source: Source, name: str) -> Sequence[Mapping[str, Any]]:
     """The newest first."""
     found = list(source.incidents.timeline(name))
-    return list(reversed(found))[:MOMENTS]
+    return list(reversed(found))
 
 
 def _postmortem(source: Source, incident: Incident) -> str:
