@@ -19,6 +19,7 @@ from opsbook.response.diagnosis.model import Check, Diagnosis
 from opsbook.response.diagnosis.rendering import text
 from opsbook.response.diagnosis.room import Diagnoses
 from opsbook.response.diagnosis.scene import Scene
+from opsbook.world.words import InstanceState
 
 
 @pytest.fixture
@@ -111,6 +112,17 @@ def test_instances_that_crash(shop: Shop) -> None:
     ) == health.lines
     assert "only instances of 2.0 are not well" in made.suspects[0].why
     assert made.since == pytest.approx(shop.now - 50, abs=1)
+
+
+def test_instances_that_come_and_go_are_no_fault(shop: Shop) -> None:
+    """One that is being stopped, and one that has just been started; one that starts for minutes is not well."""
+    shop.machines.running += [
+        instance("web", 7, state=InstanceState.STOPPING),
+        instance("web", 8, state=InstanceState.STARTING, created_at=shop.now - 5),
+    ]
+    assert ("ok", "3 of 3 instances well") == ((check := shop.check("health")).state, check.text)
+    shop.machines.running.append(instance("web", 9, state=InstanceState.STARTING, created_at=shop.now - 300))
+    assert ("web-production-9 (1.0): starting",) == shop.check("health").lines
 
 
 def test_all_are_gone_and_all_are_sick(shop: Shop) -> None:

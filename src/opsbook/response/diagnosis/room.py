@@ -146,9 +146,8 @@ class Diagnoses:
                 self._end(work, made, None)
             except OpsbookError as error:
                 self._end(work, None, error)
-            except BaseException as error:
+            except Exception as error:  # whoever waits for it is told
                 self._end(work, None, OpsbookError(f"the diagnosis broke: {type(error).__name__}: {error}"))
-                raise
             finally:
                 with self._guard:
                     self._under_way.pop(key, None)

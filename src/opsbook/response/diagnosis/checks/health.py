@@ -13,11 +13,13 @@ from opsbook.response.diagnosis.plan import span
 from opsbook.response.diagnosis.ports import Instances
 from opsbook.response.diagnosis.scene import Scene
 from opsbook.response.diagnosis.words import counted
-from opsbook.world.words import Instance, Probe
+from opsbook.world.words import Instance, InstanceState, Probe
 
 NAME, TITLE = "health", "health now"
 PROBED = 16  # instances at most
 AT_ONCE = 8
+LEAVING = frozenset({InstanceState.STOPPING, InstanceState.STOPPED})  # because somebody wants it
+YOUNG = 60.0  # seconds in which one may still be starting
 LATELY = 600.0  # seconds: restarts within them count
 TAIL = 5  # lines that an instance wrote last
 
@@ -26,7 +28,8 @@ def look(scene: Scene) -> Check:
     world = scene.site.instances
     if world is None:
         return Check(name=NAME, title=TITLE, state="skipped", text="nobody knows which instances run")
-    found = sorted(world.instances(scene.environment, scene.service), key=lambda one: one.id)
+    every = sorted(world.instances(scene.environment, scene.service), key=lambda one: one.id)
+    found = [one for one in every if one.state not in LEAVING]
     wanted = _wanted(scene)
     if not found:
         return _none(scene, wanted)
@@ -132,6 +135,8 @@ def _fault(one: Instance, probe: Probe | None, proxied: Mapping[str, bool], now:
     crashes = [at for at in one.recent_restarts if now - at < LATELY]
     again = f", started again {counted(len(crashes), 'time')} in {span(LATELY)}" if crashes else ""
     ended = str(one.last_exit) if one.last_exit is not None else ""
+    if one.state is InstanceState.STARTING and not crashes and now - one.created_at < YOUNG:
+        return ""
     if not one.alive:
         return f"{one.state}{f', {ended}' if ended else ''}{again}"
     if probe is not None and not probe.healthy:
