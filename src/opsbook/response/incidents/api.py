@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from opsbook.errors import NotFound
+from opsbook.response.incidents.figures import figures
 from opsbook.response.incidents.model import Incident
 from opsbook.response.incidents.room import Incidents
 from opsbook.security.api import Visible, Where, Who, allowing, in_body, requires, requires_somewhere
@@ -127,10 +128,10 @@ def router(room: Incidents) -> APIRouter:
         ]
         return {"incidents": [one.to_json() for one in found[:limit]], "total": len(found)}
 
-    @routes.get("/figures", dependencies=[requires("view")])
-    def figures(since: float = 0.0) -> dict[str, Any]:
+    @routes.get("/figures", dependencies=[requires_somewhere("view")])
+    def how_long(visible: Visible, since: float = 0.0) -> dict[str, Any]:
         """How long it took to detect, to acknowledge and to resolve: median and p90, in seconds."""
-        return dict(room.figures(since))
+        return figures((one for one in room.every() if sees(visible, one.environment)), since)
 
     @routes.post("", status_code=201, dependencies=[requires("run", _declared)])
     def declare(body: DeclareBody, who: Who) -> dict[str, Any]:

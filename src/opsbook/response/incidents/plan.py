@@ -44,6 +44,7 @@ class Rules:
     Args:
         severity_of: how bad an incident of this alert is.
         escalation_of: who is paged about it; empty: nobody.
+        page_of: the page of the handbook that an alert means by what it says; empty: there is none.
         related: whether one service depends on the other, directly or not.
         update_every: how often people are told, by severity.
     """
@@ -53,6 +54,7 @@ class Rules:
     severity_of: Callable[[Heard], Severity]
     escalation_of: Callable[[Heard, Severity], str]
     related: Callable[[str, str], bool]
+    page_of: Callable[[str], str] = lambda said: ""
     update_every: Mapping[str, float]
 
 
@@ -149,7 +151,7 @@ def opened(number: int, alert: IncidentAlert, heard: Heard, rules: Rules, now: f
         state="triage",
         environment=alert.labels.get("environment", ""),
         services=(service,) if service else (),
-        runbook=alert.runbook,
+        runbook=rules.page_of(alert.runbook),
         started_at=started,
         detected_at=started,
         declared_at=now,
@@ -224,7 +226,7 @@ def joined(
         services=services,
         severity=severity,
         started_at=started,
-        runbook=incident.runbook or alert.runbook,
+        runbook=incident.runbook or rules.page_of(alert.runbook),
         escalation=incident.escalation or rules.escalation_of(heard, severity),
     )
     if incident.state == "mitigated":

@@ -25,6 +25,7 @@ def rules_of(book: Book) -> Rules:
         severity_of=lambda heard: severity_of(book, heard),
         escalation_of=lambda heard, severity: escalation_of(book, heard, severity),
         related=one_tree(book),
+        page_of=lambda said: page_of(book, said),
         update_every={
             severity: UPDATES.get(severity, 0.0) if seconds is None else seconds
             for severity, seconds in every.items()
@@ -42,11 +43,16 @@ def severity_of(book: Book, heard: Heard) -> Severity:
     by = book.incidents.severity
     said = [bad for name, bad in by.items() if name == heard.labels.get("severity")]
     severity: Severity = min(said or by.values(), default="SEV2")
-    name = heard.annotations.get("runbook", "").rpartition("/")[2].removesuffix(".md")
-    page = book.runbooks.get(name)
+    page = book.runbooks.get(page_of(book, heard.annotations.get("runbook", "")))
     if page is not None and page.head.severity is not None:
         severity = worse(severity, cast(Severity, page.head.severity))
     return severity
+
+
+def page_of(book: Book, said: str) -> str:
+    """The name of the page that an alert names, by its name or its path; empty: the handbook has none."""
+    name = said.rpartition("/")[2].removesuffix(".md")
+    return name if name in book.runbooks else ""
 
 
 def escalation_of(book: Book, heard: Heard, severity: Severity) -> str:
