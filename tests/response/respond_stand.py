@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,12 @@ from opsbook.journal import Durable
 from opsbook.response.incidents.room import Incidents
 from opsbook.response.pages import routers
 from opsbook.response.pages.source import Source
-from opsbook.response.pages.watching import ResponseWatch
 from opsbook.response.runbooks.api import router as runbook_routes
 from opsbook.response.runbooks.model import Run
 from opsbook.response.runbooks.room import Runbooks
 from opsbook.response.runbooks.site import Site
 from opsbook.server.access import Access
 from opsbook.server.app import create_app
-from opsbook.server.console import console as shells
-from opsbook.server.console import now
 from opsbook.server.console.console import Console, Parts
 from opsbook.server.rooms import Rooms
 from opsbook.world.commands.places import Machines
@@ -215,7 +212,6 @@ class Heard:
 
 def console_of(parts: Parts, responded: Source) -> Console:
     """The console with these pages, as the composition root puts it together."""
-    guard = threading.Lock()
 
     def further(shell: Any, route_class: type[APIRoute]) -> APIRouter:
         shell._environment.globals["responding"] = True
@@ -224,16 +220,4 @@ def console_of(parts: Parts, responded: Source) -> Console:
             every.include_router(router)
         return every
 
-    with guard:
-        rooms = shells.ROOMS
-        try:
-            shells.ROOMS = (*rooms, "opsbook.response")
-            made = Console(
-                Parts(**{name: getattr(parts, name) for name in Parts.__slots__} | {"further": (further,)})
-            )
-        finally:
-            shells.ROOMS = rooms
-    first = now.router(parts.source, parts.journal, made._shell, parts.watched, responded)
-    made._routers = (first, *made._routers[1:])
-    made.live._watches = (*made.live._watches, ResponseWatch(responded))
-    return made
+    return Console(replace(parts, responded=responded, further=(*parts.further, further)))
