@@ -111,13 +111,18 @@ def _moments(incident: Incident) -> Iterator[Mapping[str, Any]]:
             found,
             "time to acknowledge",
         ),
-        ("mitigated", incident.mitigated_at, start, "time to mitigate"),
+        ("mitigated", _mitigated(incident), start, "time to mitigate"),
         ("resolved", incident.resolved_at, start, "time to resolve"),
     )
     for what, at, since, name in rows:
         if at is not None:
             after = f"{name} {duration(max(0.0, at - since))}" if since is not None else ""
             yield {"what": what, "at": when(at), "after": after}
+
+
+def _mitigated(incident: Incident) -> float | None:
+    """When users noticed it no more, when that was before its end."""
+    return None if incident.mitigated_at == incident.resolved_at else incident.mitigated_at
 
 
 def _by(what: str, actor: str | None) -> str:
@@ -177,11 +182,11 @@ def _nothing(impact: Impact) -> str:
 
 
 def _detection(incident: Incident) -> str:
-    late = duration(max(0.0, incident.detected_at - incident.started_at))
+    late = incident.detected_at - incident.started_at
+    said = f"{duration(late)} after the impact began" if late >= 1 else "as soon as the impact began"
     if incident.alerts:
-        return f"Detected by alerts, {late} after the impact began."
-    who = incident.declared_by or "a person"
-    return f"No alert fired: {who} declared it, {late} after the impact began."
+        return f"Detected by alerts, {said}."
+    return f"No alert fired: {incident.declared_by or 'a person'} declared it, {said}."
 
 
 def _alert(incident: Incident, number: int) -> Mapping[str, Any]:
@@ -196,8 +201,8 @@ def _alert(incident: Incident, number: int) -> Mapping[str, Any]:
 
 def _resolution(incident: Incident) -> str:
     parts = []
-    if incident.mitigated_at is not None:
-        parts.append(f"Mitigated at {when(incident.mitigated_at)}.")
+    if (mitigated := _mitigated(incident)) is not None:
+        parts.append(f"Mitigated at {when(mitigated)}.")
     if incident.resolved_at is not None:
         own = " by itself, before anybody touched it" if incident.self_resolved else ""
         parts.append(f"Resolved{own} at {when(incident.resolved_at)}.")

@@ -23,7 +23,8 @@ from opsbook.response.postmortems.plot import MOST_LINES, Line, Panel
 REQUESTS = "envoy_cluster_upstream_rq_xx"
 BUDGET = "slo_error_budget_remaining"
 SHORTEST = 60.0  # seconds that are counted at least: fewer hold too few samples to count from
-BEFORE, AFTER = 900.0, 300.0  # seconds that are drawn around the incident
+BEFORE, AFTER = 900.0, 300.0  # seconds that are drawn around the incident, at most
+LEAST_BEFORE = 120.0
 POINTS = 240
 MOST_SERVICES = 20
 
@@ -62,7 +63,8 @@ def panels_of(
 ) -> tuple[tuple[Panel, ...], float, float]:
     """What is drawn, and from when until when. No panels: nothing was measured."""
     since, until = span_of(incident, now)
-    start, end = since - max(BEFORE, 0.25 * (until - since)), min(now, until + AFTER)
+    before = min(BEFORE, max(LEAST_BEFORE, 2 * (until - since)))
+    start, end = since - before, max(until, min(now, until + AFTER))
     if queries is None:
         return (), start, end
     services = sorted(set(incident.services))[:MOST_LINES]
@@ -80,7 +82,11 @@ def panels_of(
         found = tuple(panels(_PANELS)) or tuple(panels(_OTHERWISE))
     except OpsbookError:
         found = ()  # the page says with its figures why nothing could be measured
-    return found, start, end
+    measured = [
+        at for panel in found for line in panel.lines for at, value in line.points if value is not None
+    ]
+    first = min(measured, default=start)
+    return found, max(start, min(first, since - LEAST_BEFORE)), end
 
 
 def span_of(incident: Incident, now: float) -> tuple[float, float]:
