@@ -77,7 +77,7 @@ class PolicyFile(Part):
     )
     incidents: Annotated[IncidentsSpec, OrEmpty] = Field(
         default_factory=IncidentsSpec,
-        description="Which alerts open an incident, and which belong to one.",
+        description="When an incident opens, and what belongs to it.",
         examples=[{"open": ["critical"], "join_within": "10m"}],
         json_schema_extra={"default": {}},
     )
