@@ -177,7 +177,7 @@ def actions(session: Session, owner: str, every: bool, as_json: bool) -> int:
         terminal.message("nothing is promised that is not done")
         return 0
     terminal.data(*table([_action_row(one, terminal.style) for one in found]))
-    terminal.message("tick a box in the page, or: opsbook incidents action --help")
+    terminal.message("tick its box in the page, or: opsbook incidents action --done a1 --incident inc-7")
     return 1 if late else 0
 
 
