@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opsbook.errors import Conflict, Invalid
-from opsbook.response.incidents import plan
+from opsbook.response.incidents import people, plan
 from opsbook.response.incidents.figures import figures
 from opsbook.response.incidents.model import SEVERITIES, Incident, Severity, severity_of, worse
 from opsbook.response.incidents.plan import Heard, Rules
@@ -139,7 +139,7 @@ def test_it_ends_by_itself_only_when_nobody_touched_it() -> None:
     over = plan.settled(quiet, T + 200).incident
     assert (over.state, over.self_resolved, over.resolved_at) == ("resolved", True, T + 200)
 
-    touched = plan.acknowledged(opened(heard), "ana", T + 30).incident
+    touched = people.acknowledged(opened(heard), "ana", T + 30).incident
     assert (touched.state, touched.acknowledged_by, touched.acknowledged_at) == ("active", "ana", T + 30)
     after = plan.ended(touched, heard.fingerprint, T + 60, T + 61).incident
     assert (after.state, after.mitigated_at) == ("mitigated", T + 60)
@@ -151,30 +151,30 @@ def test_it_ends_by_itself_only_when_nobody_touched_it() -> None:
 
 def test_the_first_acknowledgement_counts() -> None:
     """Two people at once: one has it, and nothing is said twice."""
-    first = plan.acknowledged(opened(), "ana", T + 30)
-    second = plan.acknowledged(first.incident, "ben", T + 30)
+    first = people.acknowledged(opened(), "ana", T + 30)
+    second = people.acknowledged(first.incident, "ben", T + 30)
     assert (first.incident, ()) == (second.incident, second.notes)
     with pytest.raises(Conflict):
-        plan.acknowledged(plan.resolved(first.incident, "over", T + 60).incident, "ben", T + 61)
+        people.acknowledged(people.resolved(first.incident, "over", T + 60).incident, "ben", T + 61)
 
 
 def test_reopening() -> None:
     """It is active, unanswered, and counted; an open one stays as it is."""
-    over = plan.resolved(plan.acknowledged(opened(), "ana", T + 9).incident, "done", T + 60).incident
-    again = plan.reopened(over, "it fails again", RULES, T + 90).incident
+    over = people.resolved(people.acknowledged(opened(), "ana", T + 9).incident, "done", T + 60).incident
+    again = people.reopened(over, "it fails again", RULES, T + 90).incident
     assert ("active", 1, None, None, "") == (
         again.state, again.reopened, again.resolved_at, again.acknowledged_at, again.acknowledged_by,
     )  # fmt: skip
-    assert plan.reopened(again, "twice", RULES, T + 95).notes == ()
-    closed = plan.closed(over, "", T + 100).incident
-    assert plan.reopened(closed, "it fails again", RULES, T + 200).incident.closed_at is None
+    assert people.reopened(again, "twice", RULES, T + 95).notes == ()
+    closed = people.closed(over, "", T + 100).incident
+    assert people.reopened(closed, "it fails again", RULES, T + 200).incident.closed_at is None
 
 
 def test_merging() -> None:
     """The alerts, services and runs go along; what is over, merged or the same is refused."""
     one = opened(alert(severity="warning"), number=1)
     two = opened(alert("Down", "mail", at=T - 100), number=2).but(runs=("run-3",), responders=("ben",))
-    part, whole = plan.merged(two, one, RULES)
+    part, whole = people.merged(two, one, RULES)
     assert (part.incident.state, part.incident.merged_into) == ("merged", "inc-1")
     after = whole.incident
     assert (after.severity, after.services, after.runs) == ("SEV2", ("web", "mail"), ("run-3",))
@@ -182,9 +182,9 @@ def test_merging() -> None:
     assert {one.alerts[0].fingerprint, two.alerts[0].fingerprint} == {a.fingerprint for a in after.alerts}
     for wrong in ((after, after), (part.incident, after), (after, part.incident)):
         with pytest.raises(Conflict):
-            plan.merged(*wrong, RULES)
+            people.merged(*wrong, RULES)
     with pytest.raises(Conflict):
-        plan.reopened(part.incident, "no", RULES, T + 5)
+        people.reopened(part.incident, "no", RULES, T + 5)
 
 
 def test_severities() -> None:
@@ -262,22 +262,22 @@ def test_any_life_of_an_incident_holds_together(steps: list[tuple[str, int, floa
                 case "end":
                     found = plan.ended(found, heard.fingerprint, now, now).incident
                 case "ack":
-                    found = plan.acknowledged(found, "ana", now).incident
+                    found = people.acknowledged(found, "ana", now).incident
                 case "resolve":
-                    found = plan.resolved(found, "over", now).incident
+                    found = people.resolved(found, "over", now).incident
                 case "reopen":
-                    found = plan.reopened(found, "again", RULES, now).incident
+                    found = people.reopened(found, "again", RULES, now).incident
                 case "mitigate":
-                    found = plan.mitigated(found, "better", now).incident
+                    found = people.mitigated(found, "better", now).incident
                 case "settle":
                     due = plan.settles_at(found, RULES)
                     found = plan.settled(found, now).incident if due is not None and due <= now else found
                 case "close":
-                    found = plan.closed(found, "", now).incident
+                    found = people.closed(found, "", now).incident
                 case "merge":
                     number += 1
                     other = opened(heard, now, number)
-                    found = plan.merged(other, found, RULES)[1].incident
+                    found = people.merged(other, found, RULES)[1].incident
         except Conflict:
             assert found == before
         assert ordered(found), what
@@ -314,10 +314,8 @@ def test_hearing_it_twice_changes_nothing(steps: list[tuple[str, int]], times: i
 def test_figures() -> None:
     """Median and p90; merged ones nowhere, those that ended by themselves not where people answer."""
     found = [
-        opened(number=1, now=T + 10).but(acknowledged_at=T + 10 + 60, resolved_at=T + 1000, state="resolved"),
-        opened(number=2, now=T + 10).but(
-            acknowledged_at=T + 10 + 120, resolved_at=T + 2000, state="resolved"
-        ),
+        opened(number=1, now=T + 10).but(answered_at=T + 10 + 60, resolved_at=T + 1000, state="resolved"),
+        opened(number=2, now=T + 10).but(answered_at=T + 10 + 120, resolved_at=T + 2000, state="resolved"),
         opened(number=3, now=T + 10).but(resolved_at=T + 300, state="resolved", self_resolved=True),
         opened(number=4, now=T + 10).but(state="merged", merged_into="inc-1"),
         opened(number=5, now=T - 5000),

@@ -11,8 +11,9 @@ import pytest
 from incident_house import START, House, alert
 
 from opsbook.errors import Conflict, Failed, Invalid, NotFound
+from opsbook.response.incidents.adding import LARGEST
 from opsbook.response.incidents.model import Incident, Suspect
-from opsbook.response.incidents.room import LARGEST, Incidents
+from opsbook.response.incidents.room import Incidents
 
 
 @pytest.fixture

@@ -31,9 +31,9 @@ def figures(incidents: Iterable[Incident], since: float) -> dict[str, Any]:
 def _of(incidents: Sequence[Incident]) -> dict[str, Any]:
     detect = [one.detected_at - one.started_at for one in incidents]
     answer = [
-        one.acknowledged_at - one.declared_at
+        one.answered_at - one.declared_at
         for one in incidents
-        if one.acknowledged_at is not None and not one.self_resolved
+        if one.answered_at is not None and not one.self_resolved
     ]
     solve = [one.resolved_at - one.started_at for one in incidents if one.resolved_at is not None]
     return {

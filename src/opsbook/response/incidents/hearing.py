@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from opsbook.response.incidents import plan
+from opsbook.response.incidents import people, plan
 from opsbook.response.incidents.model import Incident, IncidentAlert
 from opsbook.response.incidents.plan import Changed, Heard, Note, Rules
 
@@ -73,7 +73,7 @@ class Overlay:
 
     def _again(self, over: Incident, alert: IncidentAlert, heard: Heard) -> None:
         """What comes back so soon was not over."""
-        back = plan.reopened(over, f"{alert.name or 'an alert'} fires again", self._rules, self._now)
+        back = people.reopened(over, f"{alert.name or 'an alert'} fires again", self._rules, self._now)
         # Its alerts that were not heard to end when a person resolved it are of the past.
         ended = tuple(
             IncidentAlert(

@@ -166,7 +166,7 @@ class Incident:
         reopened: how often. self_resolved: its alerts ended before anybody touched it.
         escalation: the chain of the policy by which people are paged; empty: the usual one.
         postmortem: its path in the handbook. impact: in numbers, once they were measured.
-        touched_at: when a person first did something about it, beyond reading.
+        answered_at: when it was first acknowledged; reopening takes `acknowledged_at` back, not this.
     """
 
     id: str
@@ -204,17 +204,12 @@ class Incident:
     self_resolved: bool = False
     postmortem: str = ""
     impact: Mapping[str, Any] | None = None
-    touched_at: float | None = None
+    answered_at: float | None = None
 
     @property
     def open(self) -> bool:
         """Somebody has to do something about it."""
         return self.state in OPEN
-
-    @property
-    def touched(self) -> bool:
-        """A person has done something about it: it no longer ends by itself."""
-        return self.touched_at is not None
 
     @property
     def firing(self) -> tuple[IncidentAlert, ...]:

@@ -7,17 +7,15 @@ no time is before the one that it follows, and whatever is said twice changes no
 from __future__ import annotations
 
 import math
-import re
-import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from opsbook.errors import Conflict, Invalid
-from opsbook.response.incidents.model import ROLES, Incident, IncidentAlert, Severity, Update, worse
+from opsbook.errors import Conflict
+from opsbook.response.incidents.model import Incident, IncidentAlert, Severity, worse
+from opsbook.response.incidents.text import line, slug_of
 
-_TITLE, _LABELS, _VALUE, _SLUG = 200, 60, 300, 60
+_LABELS, _VALUE = 60, 300
 _MOST_ALERTS = 500
 _BELIEVED = 30 * 86_400.0  # an alert that says to be older does not know
 
@@ -74,21 +72,7 @@ class Changed:
     notes: tuple[Note, ...] = ()
 
 
-# --- text that comes from anywhere
-
-
-def line(text: str, longest: int = _TITLE) -> str:
-    """One line of what can be seen."""
-    kept = "".join(" " if unicodedata.category(one)[0] in "CZ" else one for one in str(text)[: longest * 4])
-    said = " ".join(kept.split())
-    return said if len(said) <= longest else said[: longest - 1] + "…"
-
-
-def slug_of(title: str) -> str:
-    """A title as a part of a file name: letters, digits and dashes of ASCII; never empty."""
-    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
-    found = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_SLUG].strip("-")
-    return found or "incident"
+# --- alerts
 
 
 def alert_of(heard: Heard, now: float = math.inf) -> IncidentAlert:
@@ -102,9 +86,6 @@ def alert_of(heard: Heard, now: float = math.inf) -> IncidentAlert:
         runbook=line(said.get("runbook", ""), 120),
         started_at=min(heard.starts_at, now),
     )
-
-
-# --- alerts
 
 
 def joins(incident: Incident, alert: IncidentAlert, rules: Rules, now: float) -> str:
@@ -158,38 +139,9 @@ def opened(number: int, alert: IncidentAlert, heard: Heard, rules: Rules, now: f
         declared_by="opsbook",
         alerts=(alert,),
         escalation=rules.escalation_of(heard, severity),
-        next_update_at=_next_update(severity, rules, now),
+        next_update_at=next_update(severity, rules, now),
     )
-    return Changed(incident, (_opening(incident),))
-
-
-def declared(
-    number: int, title: str, severity: Severity, environment: str, services: Sequence[str], escalation: str,
-    actor: str, rules: Rules, now: float,
-) -> Changed:  # fmt: skip
-    """An incident by a person. Raises Invalid without a title."""
-    said = line(title)
-    if not said:
-        raise Invalid(
-            "what is the matter? An incident needs a title", hint='opsbook incidents declare "TITLE"'
-        )
-    incident = Incident(
-        id=f"inc-{number}", title=said, slug=slug_of(said), severity=severity, state="active",
-        environment=environment, services=tuple(services), started_at=now, detected_at=now, declared_at=now,
-        declared_by=actor, escalation=escalation, next_update_at=_next_update(severity, rules, now),
-    )  # fmt: skip
-    return Changed(incident, (_opening(incident),))
-
-
-def _opening(incident: Incident) -> Note:
-    return Note(
-        "opened",
-        {
-            "title": incident.title, "severity": incident.severity, "services": list(incident.services),
-            "alerts": [one.name for one in incident.alerts], "started_at": incident.started_at,
-            "escalation": incident.escalation,
-        },
-    )  # fmt: skip
+    return Changed(incident, (opening(incident),))
 
 
 def joined(
@@ -215,7 +167,7 @@ def joined(
         )
     ]  # fmt: skip
     if severity != incident.severity:
-        notes.append(_change("severity", incident.severity, severity, f"{alert.name} is worse"))
+        notes.append(change_note("severity", incident.severity, severity, f"{alert.name} is worse"))
     started = (
         min(incident.started_at, max(alert.started_at, now - rules.join_within))
         if known is None
@@ -232,7 +184,7 @@ def joined(
     if incident.state == "mitigated":
         after = after.but(state="active", mitigated_at=None)
         notes.append(
-            _state(incident, "active", f"{alert.name} fires again" if known else f"{alert.name} fires")
+            state_note(incident, "active", f"{alert.name} fires again" if known else f"{alert.name} fires")
         )
     return Changed(after, tuple(notes))
 
@@ -254,7 +206,7 @@ def ended(incident: Incident, fingerprint: str, at: float, now: float) -> Change
     if not after.firing and after.state == "active":
         last = max(one.ended_at or now for one in alerts)
         after = after.but(state="mitigated", mitigated_at=max(last, after.declared_at))
-        notes.append(_state(incident, "mitigated", "none of its alerts fires any more", by_itself=True))
+        notes.append(state_note(incident, "mitigated", "none of its alerts fires any more", by_itself=True))
     return Changed(after, tuple(notes))
 
 
@@ -276,62 +228,9 @@ def settled(incident: Incident, now: float) -> Changed:
         next_update_at=None,
     )
     return Changed(
-        after, (_state(incident, "resolved", "its alerts ended before anybody did anything", by_itself=True),)
+        after,
+        (state_note(incident, "resolved", "its alerts ended before anybody did anything", by_itself=True),),
     )
-
-
-# --- people
-
-
-def acknowledged(incident: Incident, actor: str, now: float) -> Changed:
-    """Somebody has it; the first one counts. Raises Conflict when it is over."""
-    _refuse_unless_open(incident, "acknowledged")
-    if incident.acknowledged_at is not None:
-        return Changed(incident)
-    at = max(now, incident.declared_at)
-    after = incident.but(acknowledged_at=at, acknowledged_by=actor)
-    after, notes = _touched(after, "somebody has it")
-    return Changed(after, (Note("acknowledged", {"seconds": round(at - incident.declared_at, 3)}), *notes))
-
-
-def with_role(incident: Incident, role: str, contact: str) -> Changed:
-    """Give a role to a contact; empty: to nobody. Raises Invalid, Conflict."""
-    refuse_when_merged(incident)
-    if role == "responder":
-        if not contact or contact in incident.responders:
-            return Changed(incident)
-        after = incident.but(responders=(*incident.responders, contact))
-        before = ", ".join(incident.responders)
-    elif role in ROLES:
-        before = getattr(incident, role)
-        if before == contact:
-            return Changed(incident)
-        after = incident.but(**{role: contact})
-    else:
-        raise Invalid(f"there is no role {role}", hint=f"one of {', '.join((*ROLES, 'responder'))}")
-    after, notes = _touched(after, f"{contact or 'nobody'} is {role}")
-    return Changed(after, (_change(role, before, contact, ""), *notes))
-
-
-def with_severity(incident: Incident, severity: Severity, reason: str, rules: Rules, now: float) -> Changed:
-    """How bad it is, as a person says. Raises Conflict."""
-    refuse_when_merged(incident)
-    if severity == incident.severity:
-        return Changed(incident)
-    after = incident.but(
-        severity=severity, next_update_at=_next_update(severity, rules, now) if incident.open else None
-    )
-    after, notes = _touched(after, "somebody has said how bad it is")
-    return Changed(after, (_change("severity", incident.severity, severity, reason), *notes))
-
-
-def noted(incident: Incident, text: str, *, by_person: bool = True) -> Changed:
-    """What was seen, tried or decided. A person's words keep it from ending by itself. Raises Invalid, Conflict."""
-    refuse_when_merged(incident)
-    if not text.strip():
-        raise Invalid("a note needs words", hint='opsbook note "what you saw"', where=incident.id)
-    after, notes = _touched(incident, "somebody looks at it") if by_person else (incident, ())
-    return Changed(after, (Note("noted", {"text": text}), *notes))
 
 
 def began(changed: Changed, at: float) -> Changed:
@@ -346,154 +245,31 @@ def began(changed: Changed, at: float) -> Changed:
     return Changed(incident.but(started_at=at), notes)
 
 
-def written_up(incident: Incident, path: str, impact: Mapping[str, Any] | None) -> Changed:
-    """Its post-mortem lies in the handbook. Raises Conflict when it was merged."""
-    refuse_when_merged(incident)
-    after = incident.but(postmortem=path, impact=impact)
-    if incident.state != "resolved":
-        return Changed(after)
-    return Changed(after.but(state="postmortem"), (_state(incident, "postmortem", path, by_itself=True),))
-
-
-def mitigated(incident: Incident, reason: str, now: float) -> Changed:
-    """It does not hurt any more. Raises Conflict."""
-    if incident.state == "mitigated":
-        return Changed(incident)
-    _refuse_unless_open(incident, "mitigated")
-    after = incident.but(state="mitigated", mitigated_at=max(now, incident.declared_at))
-    return Changed(after, (_state(incident, "mitigated", reason),))
-
-
-def resolved(incident: Incident, reason: str, now: float) -> Changed:
-    """It is over. Raises Conflict."""
-    if incident.state in ("resolved", "postmortem"):
-        return Changed(incident)
-    _refuse_unless_open(incident, "resolved")
-    at = max(now, incident.declared_at)
-    after = incident.but(
-        state="resolved",
-        resolved_at=at,
-        mitigated_at=at if incident.mitigated_at is None else min(incident.mitigated_at, at),
-        next_update_at=None,
-    )
-    return Changed(after, (_state(incident, "resolved", reason),))
-
-
-def reopened(incident: Incident, reason: str, rules: Rules, now: float) -> Changed:
-    """It was not over. Raises Conflict."""
-    refuse_when_merged(incident)
-    if incident.open:
-        return Changed(incident)
-    after = incident.but(
-        state="active", reopened=incident.reopened + 1, resolved_at=None, mitigated_at=None, closed_at=None,
-        acknowledged_at=None, acknowledged_by="", self_resolved=False,
-        next_update_at=_next_update(incident.severity, rules, now),
-    )  # fmt: skip
-    return Changed(
-        after,
-        (Note("reopened", {"reason": reason, "times": after.reopened}), _state(incident, "active", reason)),
-    )
-
-
-def closed(incident: Incident, reason: str, now: float) -> Changed:
-    """Nothing is left to be done about it. Raises Conflict when it is not over."""
-    if incident.state == "closed":
-        return Changed(incident)
-    refuse_when_merged(incident)
-    if incident.open:
-        raise Conflict(
-            f"{incident.id} is not over: it is {incident.state}", hint=f"opsbook resolve {incident.id}"
-        )
-    after = incident.but(state="closed", closed_at=max(now, incident.resolved_at or now))
-    return Changed(after, (_state(incident, "closed", reason),))
-
-
-def merged(incident: Incident, into: Incident, rules: Rules) -> tuple[Changed, Changed]:
-    """Both after `incident` has become a part of `into`: its alerts, services, runs and attachments go along.
-
-    Raises:
-        Conflict: one of them is over, or merged; or both are the same.
-    """
-    if incident.id == into.id:
-        raise Conflict(f"{incident.id} cannot become a part of itself", where=incident.id)
-    for one in (incident, into):
-        _refuse_unless_open(one, "merged")
-    known = {one.fingerprint for one in into.alerts}
-    gone = tuple(one for one in incident.alerts if one.fingerprint not in known)
-    severity = worse(into.severity, incident.severity)
-    after = into.but(
-        alerts=(*into.alerts, *gone),
-        services=tuple(dict.fromkeys((*into.services, *incident.services))),
-        severity=severity,
-        started_at=min(into.started_at, incident.started_at),
-        detected_at=min(into.detected_at, incident.detected_at),
-        responders=tuple(dict.fromkeys((*into.responders, *incident.responders))),
-        runs=tuple(dict.fromkeys((*into.runs, *incident.runs))),
-        merged=(*into.merged, incident.id, *incident.merged),
-        runbook=into.runbook or incident.runbook,
-        escalation=into.escalation or incident.escalation,
-    )
-    notes: tuple[Note, ...] = (_change("merged", "", incident.id, incident.title),)
-    if severity != into.severity:
-        notes += (_change("severity", into.severity, severity, f"{incident.id} is worse"),)
-    if after.state == "mitigated" and after.firing:
-        after = after.but(state="active", mitigated_at=None)
-        notes += (_state(into, "active", f"alerts of {incident.id} fire"),)
-    part = incident.but(state="merged", merged_into=into.id, next_update_at=None)
-    return (
-        Changed(
-            part,
-            (
-                Note("merged", {"into": into.id, "alerts": len(gone)}),
-                _state(incident, "merged", f"into {into.id}"),
-            ),
-        ),
-        Changed(after, notes),
-    )
-
-
-def told(incident: Incident, text: str, public: bool, actor: str, rules: Rules, now: float) -> Changed:
-    """What people are told. Raises Invalid, Conflict."""
-    refuse_when_merged(incident)
-    said = text.strip()[:4000]
-    if not said:
-        raise Invalid("an update needs words", where=incident.id)
-    update = Update(
-        at=max(now, incident.declared_at), by=actor, text=said, state=incident.state, public=public
-    )
-    due = _next_update(incident.severity, rules, now) if incident.open else None
-    after, notes = _touched(
-        incident.but(updates=(*incident.updates, update), next_update_at=due), "people are told"
-    )
-    return Changed(after, (Note("updated", {"text": said, "public": public}), *notes))
-
-
-def day(text: str) -> str:
-    """A due date as it is kept. Raises Invalid."""
-    if not text:
-        return ""
-    try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date().isoformat()
-    except ValueError:
-        raise Invalid(
-            f"expected a day such as 2026-12-01, got {line(text, 40)!r}", hint="--due 2026-12-01"
-        ) from None
-
-
 # --- what several have in common
 
 
-def _touched(incident: Incident, reason: str) -> tuple[Incident, tuple[Note, ...]]:
+def opening(incident: Incident) -> Note:
+    return Note(
+        "opened",
+        {
+            "title": incident.title, "severity": incident.severity, "services": list(incident.services),
+            "alerts": [one.name for one in incident.alerts], "started_at": incident.started_at,
+            "escalation": incident.escalation,
+        },
+    )  # fmt: skip
+
+
+def touched(incident: Incident, reason: str) -> tuple[Incident, tuple[Note, ...]]:
     """Somebody cares: it does not end by itself any more."""
     if incident.state != "triage":
         return incident, ()
     state: Any = "active" if incident.firing or not incident.alerts else "mitigated"
     at = max((one.ended_at or 0.0 for one in incident.alerts), default=0.0) if state == "mitigated" else None
     after = incident.but(state=state, mitigated_at=None if at is None else max(at, incident.declared_at))
-    return after, (_state(incident, state, reason),)
+    return after, (state_note(incident, state, reason),)
 
 
-def _refuse_unless_open(incident: Incident, verb: str) -> None:
+def refuse_unless_open(incident: Incident, verb: str) -> None:
     if not incident.open:
         where = f" into {incident.merged_into}" if incident.merged_into else ""
         raise Conflict(
@@ -513,19 +289,19 @@ def refuse_when_merged(incident: Incident) -> None:
         )
 
 
-def _next_update(severity: str, rules: Rules, now: float) -> float | None:
+def next_update(severity: str, rules: Rules, now: float) -> float | None:
     every = rules.update_every.get(severity)
     return None if not every else now + every
 
 
-def _state(before: Incident, state: str, reason: str, *, by_itself: bool = False) -> Note:
+def state_note(before: Incident, state: str, reason: str, *, by_itself: bool = False) -> Note:
     return Note(
         "state",
         {"state": state, "before": before.state, "reason": line(reason, 2000), "by_itself": by_itself},
     )
 
 
-def _change(what: str, before: str, after: str, reason: str) -> Note:
+def change_note(what: str, before: str, after: str, reason: str) -> Note:
     return Note("changed", {"what": what, "before": before, "after": after, "reason": line(reason, 2000)})
 
 

@@ -5,9 +5,7 @@ What is decided is in `plan.py`; here it is written, event and state in one tran
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
@@ -15,35 +13,28 @@ from typing import Any, Final
 import opsbook.response.incidents.kinds as _kinds  # noqa: F401 - registers them
 from opsbook.book import Book
 from opsbook.book.problems import did_you_mean
-from opsbook.errors import Conflict, Invalid, NotFound, OpsbookError
-from opsbook.journal import Event, Journal
-from opsbook.response.incidents import plan
+from opsbook.errors import NotFound, OpsbookError
+from opsbook.journal import Journal
+from opsbook.response.incidents import adding, people, plan
+from opsbook.response.incidents.asking import looked_into, told_of
 from opsbook.response.incidents.figures import figures
 from opsbook.response.incidents.hearing import Masked, Overlay
 from opsbook.response.incidents.model import (
-    ATTACHMENTS,
-    Action,
     Attachment,
     Incident,
     Suspect,
     severity_of,
 )
-from opsbook.response.incidents.plan import Changed, Heard, Note
+from opsbook.response.incidents.news import News, news_of
+from opsbook.response.incidents.plan import Changed, Heard
 from opsbook.response.incidents.policy import depending, escalation_for, opens, rules_of
 from opsbook.response.incidents.records import Records, body_key
-from opsbook.response.incidents.suspects import KINDS as CAUSES
-from opsbook.response.incidents.suspects import LOOK_BACK, MOST, suspects
-from opsbook.response.incidents.telling import Telling, words_for
-from opsbook.response.incidents.timeline import AFTER, BEFORE, Moment, moments
-from opsbook.response.incidents.timeline import KINDS as TOLD
+from opsbook.response.incidents.telling import Telling
+from opsbook.response.incidents.text import line
+from opsbook.response.incidents.timeline import Moment
 
 ACTOR: Final = "opsbook"
-LARGEST: Final = 256 * 1024
-"""Bytes of an attachment."""
-_MOST_ATTACHMENTS, _MOST_ACTIONS, _MOST_RUNS = 100, 200, 500
-_EVENTS, _RELEASES = 5000, 10
 _AGAIN = 5.0  # seconds after which somebody who could not be told is told again
-_OWN = ("incident.*", "escalation.*", "postmortem.*", "diagnosis.made", "runbook.*")
 
 _log = logging.getLogger(__name__)
 
@@ -89,8 +80,7 @@ class Incidents:
         self._wake = threading.Event()
         self._closing = False
         self._thread: threading.Thread | None = None
-        self._telling = threading.Lock()
-        self._opened: list[Callable[[Incident], object]] = []
+        self._news = News(self._records)
         self._changed: list[Callable[[Incident], object]] = []
 
     # --- by itself
@@ -126,7 +116,7 @@ class Incidents:
     def look(self) -> float | None:
         """End what has settled, and tell what is to be told. Returns when to look again; None: when something comes."""
         due = self._settle()
-        untold = self._tell_news()
+        untold = self._news.tell(self.get, self._tell, lambda: self._closing)
         again = self._now() + _AGAIN if untold else None
         return min((at for at in (due, again) if at is not None), default=None)
 
@@ -174,22 +164,7 @@ class Incidents:
         return tuple(one.incident for one in changes)
 
     def _with_suspects(self, changed: Changed) -> Changed:
-        incident = changed.incident
-        events = self._journal.events(
-            kinds=CAUSES, since=incident.started_at - LOOK_BACK, limit=_EVENTS, newest=True
-        )
-        for service in incident.services:  # what a release brought is what the one before it had not
-            place = f"{incident.environment}/{service}"
-            events += self._journal.events(
-                kinds=("release.created",), subject=place, limit=_RELEASES, newest=True
-            )
-        events = _once(events)
-        since = [began for event in events if (began := _began(event, incident)) is not None]
-        changed = plan.began(changed, min(since, default=math.inf))
-        incident = changed.incident
-        found = [*suspects(incident, events, related=depending(self._book())), *self._changes(incident)]
-        found.sort(key=lambda one: (-one.score, -one.at))
-        return Changed(incident.but(suspects=tuple(found[:MOST])), changed.notes)
+        return looked_into(changed, self._journal, depending(self._book()), self._changes)
 
     # --- people
 
@@ -219,7 +194,7 @@ class Incidents:
         names = tuple(dict.fromkeys(book.service(one).name for one in services))
         chain = escalation or escalation_for(book, bad)
         with self._lock:
-            changed = plan.declared(
+            changed = people.declared(
                 self._records.next_number(), self._mask(title), bad, environment, names, chain, actor,
                 rules_of(book), self._now(),
             )  # fmt: skip
@@ -230,48 +205,48 @@ class Incidents:
 
     def acknowledge(self, name: str, actor: str) -> Incident:
         """Somebody has it; the first one counts. Raises NotFound; Conflict when it is over."""
-        return self._do(name, actor, lambda one: plan.acknowledged(one, actor, self._now()))
+        return self._do(name, actor, lambda one: people.acknowledged(one, actor, self._now()))
 
     def note(self, name: str, text: str, actor: str) -> Incident:
         """What somebody saw, tried or decided. Raises NotFound, Invalid, Conflict (it was merged)."""
         said = self._mask(text).strip()[:8000]
-        return self._do(name, actor, lambda one: plan.noted(one, said, by_person=actor != ACTOR))
+        return self._do(name, actor, lambda one: people.noted(one, said, by_person=actor != ACTOR))
 
     def set_role(self, name: str, role: str, person: str, actor: str) -> Incident:
         """Give a role to a contact; empty: to nobody. Raises NotFound, Invalid, Conflict."""
         self._person(person)
-        return self._do(name, actor, lambda one: plan.with_role(one, role, person))
+        return self._do(name, actor, lambda one: people.with_role(one, role, person))
 
     def set_severity(self, name: str, severity: str, actor: str, *, reason: str = "") -> Incident:
         """How bad it is. Raises NotFound, Invalid, Conflict."""
         bad, rules = severity_of(severity), rules_of(self._book())
         said = self._mask(reason)
-        return self._do(name, actor, lambda one: plan.with_severity(one, bad, said, rules, self._now()))
+        return self._do(name, actor, lambda one: people.with_severity(one, bad, said, rules, self._now()))
 
     def mitigate(self, name: str, actor: str, *, reason: str = "") -> Incident:
         """Users notice it no more. Raises NotFound, Conflict."""
         said = self._mask(reason)
-        return self._do(name, actor, lambda one: plan.mitigated(one, said, self._now()))
+        return self._do(name, actor, lambda one: people.mitigated(one, said, self._now()))
 
     def resolve(self, name: str, actor: str, *, reason: str = "") -> Incident:
         """It is over. Raises NotFound, Conflict."""
         said = self._mask(reason)
-        return self._do(name, actor, lambda one: plan.resolved(one, said, self._now()))
+        return self._do(name, actor, lambda one: people.resolved(one, said, self._now()))
 
     def reopen(self, name: str, reason: str, actor: str = ACTOR) -> Incident:
         """It was not over. Raises NotFound, Conflict."""
         said, rules = self._mask(reason), rules_of(self._book())
-        return self._do(name, actor, lambda one: plan.reopened(one, said, rules, self._now()))
+        return self._do(name, actor, lambda one: people.reopened(one, said, rules, self._now()))
 
     def close(self, name: str, actor: str, *, reason: str = "") -> Incident:
         """Nothing is left to be done about it. Raises NotFound, Conflict when it is not over."""
         said = self._mask(reason)
-        return self._do(name, actor, lambda one: plan.closed(one, said, self._now()))
+        return self._do(name, actor, lambda one: people.closed(one, said, self._now()))
 
     def merge(self, name: str, into: str, actor: str) -> Incident:
         """Make one a part of another. Returns that one. Raises NotFound, Conflict."""
         with self._lock:
-            part, whole = plan.merged(self.get(name), self.get(into), rules_of(self._book()))
+            part, whole = people.merged(self.get(name), self.get(into), rules_of(self._book()))
             whole = self._with_suspects(whole)
             self._write([part, whole], actor)
         self._say([part, whole])
@@ -283,45 +258,23 @@ class Incidents:
         Raises NotFound, Invalid, Conflict (it was merged).
         """
         said, rules = self._mask(text), rules_of(self._book())
-        return self._do(name, actor, lambda one: plan.told(one, said, public, actor, rules, self._now()))
+        return self._do(name, actor, lambda one: people.told(one, said, public, actor, rules, self._now()))
 
     def add_action(self, name: str, text: str, owner: str, due: str, actor: str) -> Incident:
         """Promise to do something. `due`: a day. Raises NotFound, Invalid, Conflict (it was merged)."""
         self._person(owner)
-        said, day = plan.line(self._mask(text), 500), plan.day(due)
-        if not said:
-            raise Invalid("an action needs words", hint='opsbook incidents action "TEXT"')
-
-        def add(one: Incident) -> Changed:
-            plan.refuse_when_merged(one)
-            if len(one.actions) >= _MOST_ACTIONS:
-                raise Invalid(f"{name} has {_MOST_ACTIONS} actions already", where=name)
-            made = Action(f"a{len(one.actions) + 1}", said, owner, day, by=actor)
-            told = {"id": made.id, "text": said, "owner": owner, "due": day}
-            return Changed(one.but(actions=(*one.actions, made)), (Note("action_added", told),))
-
-        return self._do(name, actor, add)
+        said = self._mask(text)
+        return self._do(name, actor, lambda one: adding.action_added(one, said, owner, due, actor))
 
     def done_action(self, name: str, action: str, actor: str) -> Incident:
         """What was promised is done. Raises NotFound."""
-
-        def done(one: Incident) -> Changed:
-            found = next((known for known in one.actions if known.id == action), None)
-            if found is None:
-                raise NotFound(f"{name} has no action {action}", hint=f"opsbook incidents show {name}")
-            if found.done_at is not None:
-                return Changed(one)
-            over = Action(found.id, found.text, found.owner, found.due, self._now(), found.by)
-            after = one.but(actions=tuple(over if known is found else known for known in one.actions))
-            return Changed(after, (Note("action_done", {"id": action, "text": found.text}),))
-
-        return self._do(name, actor, done)
+        return self._do(name, actor, lambda one: adding.action_done(one, action, self._now()))
 
     def _person(self, person: str) -> None:
         contacts = self._book().contacts
         if person and person not in contacts:
             hint = did_you_mean(person, contacts) or f"there are: {', '.join(sorted(contacts))}"
-            raise NotFound(f"there is no contact {plan.line(person, 60)}", hint=hint)
+            raise NotFound(f"there is no contact {line(person, 60)}", hint=hint)
 
     # --- what other rooms add
 
@@ -334,30 +287,16 @@ class Incidents:
         Raises:
             NotFound; Invalid: too large, or of no such kind. Conflict: there are too many.
         """
-        if kind not in ATTACHMENTS:
-            raise Invalid(f"there is no attachment of kind {kind!r}", hint=f"one of {', '.join(ATTACHMENTS)}")
-        text = self._mask(body)
-        if len(text.encode("utf-8", "replace")) > LARGEST:
-            raise Invalid("the attachment is too large", hint=f"at most {LARGEST // 1024} KiB", where=name)
-        if kind == "json":
-            try:
-                json.loads(text)
-            except ValueError as error:
-                raise Invalid(f"the attachment is not JSON: {error}", where=name) from None
-        label = plan.line(self._mask(title), 120) or "attachment"
+        text, label = self._mask(body), line(self._mask(title), 120) or "attachment"
+        adding.sound(kind, text, name)
         with self._lock:
             incident = self.get(name)
             for known in incident.attachments:
                 same = (known.name, known.kind) == (label, kind)
                 if same and self._records.body(name, known.id) == text:
                     return known
-            if len(incident.attachments) >= _MOST_ATTACHMENTS:
-                raise Conflict(f"{name} has {_MOST_ATTACHMENTS} attachments already", where=name)
-            made = Attachment(f"{len(incident.attachments) + 1}", label, kind, self._now(), actor)
-            changed = Changed(
-                incident.but(attachments=(*incident.attachments, made)),
-                (Note("attached", {"id": made.id, "name": label, "kind": kind}),),
-            )
+            changed = adding.attached(incident, label, kind, actor, self._now())
+            made = changed.incident.attachments[-1]
             self._write([changed], actor, bodies={body_key(name, made.id): text})
         self._say([changed])
         return made
@@ -367,27 +306,17 @@ class Incidents:
         self.get(name)
         body = self._records.body(name, attachment)
         if body is None:
-            raise NotFound(f"{name} has no attachment {plan.line(attachment, 40)}", where=name)
+            raise NotFound(f"{name} has no attachment {line(attachment, 40)}", where=name)
         return body
 
     def add_run(self, name: str, run: str, actor: str = ACTOR) -> Incident:
         """A run of a runbook belongs to it. Raises NotFound."""
-
-        def add(one: Incident) -> Changed:
-            if run in one.runs or len(one.runs) >= _MOST_RUNS:
-                return Changed(one)
-            return Changed(one.but(runs=(*one.runs, run)), (Note("run_added", {"run": run}),))
-
-        return self._do(name, actor, add)
+        return self._do(name, actor, lambda one: adding.run_added(one, run))
 
     def has_postmortem(self, name: str, path: str, impact: Any) -> Incident:
         """Where its post-mortem is, and its impact: JSON, or what `to_json` makes JSON of. Raises NotFound."""
         numbers = impact.to_json() if hasattr(impact, "to_json") else impact
-
-        def write(one: Incident) -> Changed:
-            return plan.written_up(one, path, numbers)
-
-        return self._do(name, ACTOR, write)
+        return self._do(name, ACTOR, lambda one: adding.written_up(one, path, numbers))
 
     # --- what is asked
 
@@ -396,7 +325,7 @@ class Incidents:
         with self._lock:
             found = self._records.known.get(name)
         if found is None:
-            raise NotFound(f"there is no incident {plan.line(name, 40)}", hint="opsbook incidents list --all")
+            raise NotFound(f"there is no incident {line(name, 40)}", hint="opsbook incidents list --all")
         return found
 
     def every(self) -> list[Incident]:
@@ -417,15 +346,7 @@ class Incidents:
 
     def timeline(self, name: str) -> tuple[Moment, ...]:
         """What happened, the oldest first. Raises NotFound."""
-        incident = self.get(name)
-        since, end = incident.started_at - BEFORE, incident.resolved_at
-        read = self._journal.events
-        if end is None:
-            events = read(kinds=TOLD, since=since, limit=_EVENTS)
-        else:
-            events = read(kinds=TOLD, since=since, until=end + AFTER, limit=_EVENTS)
-            events += read(kinds=_OWN, since=end + AFTER, limit=_EVENTS)
-        return moments(incident, _once(events), related=depending(self._book()))
+        return told_of(self.get(name), self._journal, depending(self._book()))
 
     def figures(self, since: float = 0.0) -> dict[str, Any]:
         """How long it took to detect, to acknowledge and to resolve; see `figures`."""
@@ -438,7 +359,7 @@ class Incidents:
 
         It may so be called twice for the same one. Others wait meanwhile, so it should be quick.
         """
-        self._opened.append(callback)
+        self._news.opened.append(callback)
 
     def on_changed(self, callback: Callable[[Incident], object]) -> None:
         """Call it after each change, in the thread that made it, without any lock."""
@@ -455,53 +376,9 @@ class Incidents:
         return changed.incident
 
     def _write(self, changes: Sequence[Changed], actor: str, *, bodies: dict[str, str] | None = None) -> None:
-        now = self._now()
-        news = [one for changed in changes for one in self._news_of(changed, now)]
-        self._records.write(changes, actor, bodies=bodies, news=news)
-
-    def _news_of(self, changed: Changed, now: float) -> Iterable[dict[str, Any]]:
-        """What is to be told of it, kept until it was: a crash between the two loses nothing."""
-        incident, kinds = changed.incident, {note.kind for note in changed.notes}
-        if "opened" in kinds:
-            yield {"id": f"{incident.id}-opened", "what": "opened", "incident": incident.id, "at": now}
-        words = words_for(incident, kinds)
-        if words is None or self._tell is None:
-            return
-        for channel in self._book().incidents.channels:
-            name = f"{incident.id}-{words.key}-{channel}"
-            yield {
-                "id": name, "what": "told", "incident": incident.id, "at": now, "channel": channel,
-                "title": words.title, "text": words.text,
-            }  # fmt: skip
-
-    def _tell_news(self) -> bool:
-        """Tell what is to be told. Returns whether something is left."""
-        with self._telling:
-            left = False
-            for one in self._records.news():
-                if self._closing:
-                    return True
-                if self._told(one):
-                    self._records.told([one["id"]])
-                else:
-                    left = True
-            return left
-
-    def _told(self, news: dict[str, Any]) -> bool:
-        try:
-            if news["what"] == "opened":
-                incident = self.get(news["incident"])
-                for callback in tuple(self._opened):
-                    callback(incident)
-            elif self._tell is not None:
-                self._tell(
-                    Telling(news["id"], news["channel"], news["incident"], news["title"], news["text"])
-                )
-        except Exception:
-            # There is nobody to raise to in this thread; it is tried again.
-            _log.exception("%s of incidents could not be told", news["id"])
-            return False
-        return True
+        channels, now = self._book().incidents.channels if self._tell else (), self._now()
+        found = [one for changed in changes for one in news_of(changed, channels, now)]
+        self._records.write(changes, actor, bodies=bodies, news=found)
 
     def _say(self, changes: Sequence[Changed]) -> None:
         """After the commit: to those who wait in this process, and to the thread that tells the rest."""
@@ -515,16 +392,3 @@ class Incidents:
                 except Exception:
                     # It is written: its writer has not asked for this callback, so there is nobody to raise to.
                     _log.exception("a subscriber failed on %s", one.incident.id)
-
-
-def _began(event: Event, incident: Incident) -> float | None:
-    """Since when the condition of one of its alerts held, before it fired."""
-    if event.kind != "alert.firing":
-        return None
-    since, mine = event.data.get("since"), event.data.get("fingerprint")
-    known = any(one.fingerprint == mine and one.started_at <= event.at + 1.0 for one in incident.alerts)
-    return float(since) if known and isinstance(since, int | float) and since > 0 else None
-
-
-def _once(events: Sequence[Event]) -> list[Event]:
-    return sorted({one.id: one for one in events}.values(), key=lambda one: one.id)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from opsbook.response.incidents.model import Incident, Suspect
-from opsbook.response.incidents.plan import line
+from opsbook.response.incidents.text import line
 from opsbook.terminal import duration
 
 LOOK_BACK: Final = 6 * 3600.0

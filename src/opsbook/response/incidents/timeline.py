@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from opsbook.response.incidents.model import Incident
-from opsbook.response.incidents.plan import line
 from opsbook.response.incidents.suspects import Happened
+from opsbook.response.incidents.text import line
 from opsbook.response.incidents.wording import WORDS
 
 BEFORE: Final = 1800.0
