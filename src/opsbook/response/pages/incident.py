@@ -74,6 +74,7 @@ def router(source: Source, shell: Shell, route_class: type[APIRoute]) -> APIRout
 
 def _room(source: Source, identity: Identity, name: str, *, whole: bool) -> dict[str, Any]:
     incident = source.incidents.get(name)
+    postmortem = _postmortem(source, incident)
     buttons, further = _buttons(identity, incident, escalates=source.escalations is not None)
     timeline, runs = _timeline(source, name), _runs(source, identity, incident)
     most = len(timeline) + len(runs) if whole else 0
@@ -89,7 +90,14 @@ def _room(source: Source, identity: Identity, name: str, *, whole: bool) -> dict
         "next": source.next_page(name) if incident.open else None,
         "runbooks": runbook_links(incident, source.book()),
         "roles": roles(incident),
-        "buttons": buttons,
+        "buttons": [
+            *(
+                [Button("postmortem", "Post-mortem", postmortem, look="first", sheet=False)]
+                if postmortem
+                else []
+            ),
+            *buttons,
+        ],
         "further": further,
         "refused": refusals([*buttons, *further]),
         "noting": noting,
@@ -109,7 +117,7 @@ def _room(source: Source, identity: Identity, name: str, *, whole: bool) -> dict
         ]
         if incident.environment
         else [],
-        "postmortem": _postmortem(source, incident),
+        "postmortem": postmortem,
     }
 
 
@@ -176,7 +184,9 @@ def _timeline(source: Source, name: str) -> Sequence[Mapping[str, Any]]:
 
 def _postmortem(source: Source, incident: Incident) -> str:
     """The address of its post-mortem, where it has one or may get one."""
-    has = incident.postmortem or (source.postmortems is not None and not incident.open)
+    has = incident.postmortem or (
+        source.postmortems is not None and not incident.open and incident.state != "merged"
+    )
     return f"/incidents/{incident.id}/postmortem" if has else ""
 
 

@@ -66,7 +66,7 @@ def card(source: Source, incident: Incident) -> dict[str, Any]:
     """An open incident as one should see it at a glance."""
     return {
         **row(incident),
-        "symptom": symptom(incident),
+        "symptom": symptom(incident) or next((one.text for one in incident.suspects), ""),
         "commander": incident.commander or "",
         "acknowledged_by": incident.acknowledged_by or "",
         "next": source.next_page(incident.id),
