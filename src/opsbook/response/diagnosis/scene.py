@@ -83,7 +83,7 @@ class Scene:
         queries: Queries | None = self.site.queries
         if queries is None:
             return []
-        end = int(self.moment * 1000)
+        end = int(self.moment // step * step * 1000)  # so that two looks in a row see the same points
         found = queries.range(query, end - int(back * 1000), end, int(step * 1000)).value
         if not isinstance(found, Matrix):
             return []
