@@ -14,9 +14,9 @@ from opsbook.response.incidents.suspects import LOOK_BACK, MOST, suspects
 from opsbook.response.incidents.timeline import AFTER, BEFORE, Moment, moments
 from opsbook.response.incidents.timeline import KINDS as TOLD
 
-_EVENTS, _RELEASES = 5000, 10
+_EVENTS, _ALERTS, _RELEASES = 3000, 300, 10
 _OWN: Final = ("incident.*", "escalation.*", "postmortem.*", "diagnosis.made", "runbook.*")
-"""What may name an incident long after it was over."""
+"""What names incidents."""
 
 Related = Callable[[str, str], bool]
 
@@ -31,6 +31,7 @@ def looked_into(
     """
     since = changed.incident.started_at - LOOK_BACK
     events = journal.events(kinds=CAUSES, since=since, limit=_EVENTS, newest=True)
+    events += journal.events(kinds=("alert.firing",), since=since, limit=_ALERTS, newest=True)
     for service in changed.incident.services:  # what a release brought is what the one before it had not
         place = f"{changed.incident.environment}/{service}"
         events += journal.events(kinds=("release.created",), subject=place, limit=_RELEASES, newest=True)
@@ -45,11 +46,10 @@ def looked_into(
 def told_of(incident: Incident, journal: Journal, related: Related) -> tuple[Moment, ...]:
     """Its timeline, the oldest first."""
     since, end = incident.started_at - BEFORE, incident.resolved_at
-    if end is None:
-        events = journal.events(kinds=TOLD, since=since, limit=_EVENTS)
-    else:
-        events = journal.events(kinds=TOLD, since=since, until=end + AFTER, limit=_EVENTS)
-        events += journal.events(kinds=_OWN, since=end + AFTER, limit=_EVENTS)
+    until = None if end is None else end + AFTER
+    events = journal.events(kinds=TOLD, since=since, until=until, limit=_EVENTS, newest=True)
+    # A storm of alerts must not push out what is about this one, and some of that comes long after.
+    events += journal.events(kinds=_OWN, since=since, limit=_EVENTS, newest=True)
     return moments(incident, _once(events), related=related)
 
 

@@ -64,7 +64,7 @@ class Overlay:
             incident, why = found
             changed = plan.joined(incident, alert, heard, why, self._rules, self._now)
             if changed.notes:
-                self._take(changed)
+                self._take(changed, moved=changed.incident.services != incident.services)
         elif over is not None and self._soon(over):
             self._again(over, alert, heard)
         else:
@@ -101,7 +101,7 @@ class Overlay:
         return [Changed(self._incidents[name], tuple(self._notes[name])) for name in self._touched]
 
     def moved(self, changed: Changed) -> bool:
-        """Whether it began, or became more: then what may be behind it is looked for anew."""
+        """Whether it began, or is of more services: then what may be behind it is looked for anew."""
         return changed.incident.id in self._moved
 
     def _take(self, changed: Changed, *, moved: bool = True) -> None:

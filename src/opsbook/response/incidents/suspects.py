@@ -19,9 +19,10 @@ LOOK_BACK: Final = 6 * 3600.0
 """Seconds before the start in which changes are looked for."""
 AFTER: Final = 60.0
 """What is written down so much later may still have been the cause: alerts see late, and clocks differ."""
+# Beside these, `alert.firing`: there may be so many of them that they are asked for apart.
 KINDS: Final = (
     "deployment.requested", "deployment.phase", "deployment.succeeded", "deployment.reverted", "release.created",
-    "book.changed", "instance.changed", "probe.down", "alert.firing", "traffic.proxy", "runbook.started",
+    "book.changed", "instance.changed", "probe.down", "traffic.proxy", "runbook.started",
 )  # fmt: skip
 MOST: Final = 8
 _HALF: Final = 1200.0  # seconds after which the time speaks half as much for a change
@@ -66,7 +67,7 @@ def suspects(
     """The likeliest first, at most `MOST`.
 
     Args:
-        events: of `KINDS`, from `LOOK_BACK` before the start on.
+        events: of `KINDS` and `alert.firing`, from `LOOK_BACK` before the start on.
         related: whether one service depends on the other.
     """
     latest, ordered = incident.started_at + AFTER, sorted(events, key=lambda one: one.id)
