@@ -81,6 +81,36 @@ def test_nobody_touched_it(house: House) -> None:
     assert (found.state, found.self_resolved, found.mitigated_at) == ("resolved", True, START + 60)
 
 
+def test_the_clock_is_set_back(house: House) -> None:
+    """What has ended does not wait until the clock has come so far again; what comes back soon is the same."""
+    house.fire(alert())
+    house.end(alert(ends=START))
+    house.clock.at -= 3 * 3600
+    house.room.look()
+    assert (only(house).state, only(house).resolved_at) == ("resolved", START)
+    assert house.fire(alert(at=house.clock.at)) == ["inc-1"]
+    assert only(house).firing[0].started_at == START - 3 * 3600
+
+
+def test_the_clock_jumps_ahead(house: House) -> None:
+    """By a day: another page rather than none, and times in order."""
+    house.fire(alert())
+    house.clock.at += 86_400
+    assert house.fire(alert("Other", at=house.clock.at)) == ["inc-2"]
+    assert house.room.acknowledge("inc-1", "ana").acknowledged_at == START + 86_400
+
+
+def test_a_storm(house: House) -> None:
+    """Thousands of alerts at once: none is left out, and a few incidents have them all."""
+    heard = [alert(f"Alert{number}") for number in range(1200)]
+    house.fire(*heard)
+    found = house.room.every()
+    assert sum(len(one.alerts) for one in found) == 1200
+    assert len(found) <= 3
+    house.end(*heard)
+    assert all(one.firing == () for one in house.room.every())
+
+
 def test_somebody_touched_it(house: House) -> None:
     """A note is enough: then it is mitigated, and a person says that it is over."""
     house.fire(alert())

@@ -92,6 +92,8 @@ def joins(incident: Incident, alert: IncidentAlert, rules: Rules, now: float) ->
     """Why an alert belongs to an open incident; empty: it does not."""
     if any(one.fingerprint == alert.fingerprint for one in incident.alerts):
         return "it is one of its alerts"
+    if len(incident.alerts) >= _MOST_ALERTS:
+        return ""  # rather another incident than an alert that nobody hears of
     if not incident.alerts and not incident.services:
         return ""  # somebody declared it without saying what it is about: nobody can tell
     if (
@@ -152,8 +154,6 @@ def joined(
     if known is not None and known.ended_at is None:
         return Changed(incident)  # heard before
     others = tuple(one for one in incident.alerts if one.fingerprint != alert.fingerprint)
-    if known is None and len(others) >= _MOST_ALERTS:
-        return Changed(incident)
     service = alert.labels.get("service", "")
     services = incident.services + ((service,) if service and service not in incident.services else ())
     severity = worse(incident.severity, rules.severity_of(heard))
