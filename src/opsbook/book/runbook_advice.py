@@ -10,6 +10,8 @@ from opsbook.book.draft import Draft
 from opsbook.book.problems import Problem, did_you_mean
 from opsbook.book.runbooks import Block, Runbook
 
+_OF_OTHERS = ("ProbeDown", "TargetDown", "ErrorBudgetBurn")
+"""Alerts that come with each probe, target and objective."""
 _URL = re.compile(r"\{url:([a-z][a-z0-9-]*)\}")
 
 
@@ -82,4 +84,4 @@ def _alerts(draft: Draft) -> frozenset[str]:
     ruled = (
         rule.alert for file in draft.rule_files for group in file.groups for rule in group.rules if rule.alert
     )
-    return frozenset([*own, *ruled, *DEFAULT_ALERTS, *HOST_ALERTS])
+    return frozenset([*own, *ruled, *DEFAULT_ALERTS, *HOST_ALERTS, *_OF_OTHERS])
