@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from opsbook.errors import Conflict
 from opsbook.response.incidents.model import Incident, IncidentAlert, Severity, worse
-from opsbook.response.incidents.text import line, page_of, slug_of
+from opsbook.response.incidents.text import line, slug_of
 
 _LABELS, _VALUE = 60, 300
 _MOST_ALERTS = 500
@@ -83,7 +83,7 @@ def alert_of(heard: Heard, now: float = math.inf) -> IncidentAlert:
         fingerprint=heard.fingerprint,
         labels=labels,
         summary=line(said.get("summary") or said.get("description") or "", _VALUE),
-        runbook=page_of(said.get("runbook", "")),
+        runbook=line(said.get("runbook", ""), 120),
         started_at=min(heard.starts_at, now),
     )
 

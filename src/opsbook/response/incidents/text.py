@@ -20,9 +20,3 @@ def slug_of(title: str) -> str:
     plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
     found = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_SLUG].strip("-")
     return found or "incident"
-
-
-def page_of(text: str) -> str:
-    """The name of a page of the handbook: of ``runbooks/disk-full.md`` too; another address stays as it is."""
-    said = line(text, 120)
-    return said if "://" in said else said.removeprefix("runbooks/").removesuffix(".md")
