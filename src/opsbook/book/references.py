@@ -246,8 +246,14 @@ def _runbook(
 
 
 def _actions(draft: Draft, document: Document, loc: Loc, actions: Iterable[Action]) -> Iterator[Problem]:
-    """A page may be for a schedule, which is not of this file; a channel is one of opsbook.yaml."""
+    """Who is paged is a contact, or of incidents/policy.yaml; a channel is one of opsbook.yaml."""
+    people = {*(draft.cover.contacts if draft.cover is not None else ())}
+    people |= {one.name for one in draft.schedules} | {one.name for one in draft.escalations}
     for index, action in enumerate(actions):
+        if action.page is not None and action.page not in people:
+            hint = did_you_mean(action.page, people) or f"write it under schedules or escalations of {POLICY}"
+            said = f'no contact, schedule or escalation is called "{action.page}"'
+            yield document.problem((*loc, "actions", index, "page"), said, hint)
         if action.channel is not None and draft.cover is not None:
             at: Loc = (*loc, "actions", index, "channel")
             yield from _known(document, at, "channel", action.channel, draft.cover.channels)

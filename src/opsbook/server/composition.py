@@ -156,6 +156,7 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
                 watched=watching.pages(),
                 further=(*watching.further_pages(), *responding.pages()),
                 responded=responding.source,
+                watches=responding.watches(),
             )
         )
         at_failure.pop_all()

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from fastapi import APIRouter
@@ -20,21 +21,27 @@ from opsbook.deployment.entries import url_of
 from opsbook.deployment.site import Site as DeploymentSite
 from opsbook.errors import NotFound, OpsbookError
 from opsbook.journal import Durable, Event
+from opsbook.promql.model import Matrix
 from opsbook.response.diagnosis.api import router as diagnosis_routes
 from opsbook.response.diagnosis.ports import Site as DiagnosisSite
-from opsbook.response.diagnosis.rendering import text
+from opsbook.response.diagnosis.rendering import markdown, text
 from opsbook.response.diagnosis.room import Diagnoses
+from opsbook.response.diagnosis.watching import DiagnosisWatch
+from opsbook.response.escalation.chains import pages_somebody
 from opsbook.response.escalation.desk import Desk
 from opsbook.response.incidents.api import router as incident_routes
 from opsbook.response.incidents.model import Incident
+from opsbook.response.incidents.room import Incidents
 from opsbook.response.oncall.api import router as oncall_routes
 from opsbook.response.pages.source import Source
+from opsbook.response.pages.watching import ResponseWatch
 from opsbook.response.postmortems.api import router as postmortem_routes
 from opsbook.response.postmortems.room import Postmortems
 from opsbook.response.postmortems.site import Site as PostmortemSite
 from opsbook.response.runbooks.api import router as runbook_routes
 from opsbook.response.runbooks.room import Runbooks
 from opsbook.response.runbooks.site import Site as RunbookSite
+from opsbook.server.console.live import Watch
 from opsbook.server.console.shell import Shell
 from opsbook.server.duty import Duty
 from opsbook.server.handbook import WORKING_TREE_VARIABLE
@@ -64,7 +71,7 @@ class Responding:
             book,
             journal,
             on_call=self.oncall.people,
-            incidents=self.incidents,
+            incidents=Waiting(self.incidents, self._is_to_be_paged),
             send=duty.page,
             failing=duty.failing,
             key=random_key(ground.state / "keys" / "links.key"),
@@ -118,7 +125,7 @@ class Responding:
         self.incidents.start()
         self.desk.start()
         for incident in self.incidents.waiting():
-            if not self._is_paged(incident.id):
+            if self._is_to_be_paged(incident) and not self._is_paged(incident.id):
                 self._opened(incident)  # a crash came between its opening and its first page
         self.postmortems.start()
 
@@ -134,10 +141,14 @@ class Responding:
 
     def _opened(self, incident: Incident) -> None:
         """Look at what fails, and page somebody with what was found; without it when that takes too long."""
-        self.desk.room.begin(incident, not_before=self._ground.clock.now() + WAIT_FOR_DIAGNOSIS)
+        if self._is_to_be_paged(incident):
+            self.desk.room.begin(incident, not_before=self._ground.clock.now() + WAIT_FOR_DIAGNOSIS)
         threading.Thread(
             target=self._look, args=(incident,), name=f"diagnosis-{incident.id}", daemon=True
         ).start()
+
+    def _is_to_be_paged(self, incident: Incident) -> bool:
+        return pages_somebody(self._ground.handbook.current(), told=bool(incident.alerts))
 
     def _look(self, incident: Incident) -> None:
         said = ""
@@ -146,7 +157,8 @@ class Responding:
         try:
             made = self.diagnoses.make(incident.environment, service, incident=incident.id, alert=alert)
             said = text(made)
-            self.incidents.attach(incident.id, f"Diagnosis of {service or 'the machines'}", "text", said)
+            whole = markdown(made)
+            self.incidents.attach(incident.id, f"Diagnosis of {service or 'the machines'}", "text", whole)
         except OpsbookError as error:
             self._ground.log(f"{incident.id} could not be diagnosed: {error}")
         except Exception as error:
@@ -181,13 +193,21 @@ class Responding:
             incident_routes(self.incidents),
             postmortem_routes(self.postmortems),
             self.desk.router(),
-            self.desk.pages(),
+            self.desk.pages(_spark(self._watching)),
         )
 
     @property
     def source(self) -> Source:
         """What the console shows of it."""
         return self._source
+
+    def watches(self) -> tuple[Watch, ...]:
+        """What makes its pages live."""
+        return (
+            ResponseWatch(self._source),
+            oncall_pages.OnCallWatch(self.oncall),
+            DiagnosisWatch(self.diagnoses),
+        )
 
     def pages(self) -> Sequence[Callable[[Shell, type[APIRoute]], APIRouter]]:
         """The console's pages."""
@@ -204,6 +224,27 @@ class Responding:
             lambda shell, kind: diagnosis_pages.router(self.diagnoses, shell, kind),
             lambda shell, kind: oncall_pages.router(self.oncall, book, shell, kind, now=now),
         )
+
+
+class Waiting:
+    """The incidents as escalation asks for them.
+
+    Args:
+        is_paged: whether somebody is paged about an incident at all.
+    """
+
+    def __init__(self, incidents: Incidents, is_paged: Callable[[Incident], bool]) -> None:
+        self._incidents = incidents
+        self._is_paged = is_paged
+
+    def acknowledge(self, id: str, actor: str) -> object:  # noqa: A002 - the port's name
+        return self._incidents.acknowledge(id, actor)
+
+    def get(self, id: str) -> Incident:  # noqa: A002 - the port's name
+        return self._incidents.get(id)
+
+    def waiting(self) -> Iterable[Incident]:
+        return filter(self._is_paged, self._incidents.waiting())
 
 
 def _runbooks(ground: Ground, watching: Watching, deploying: DeploymentSite, durable: Durable) -> Runbooks:
@@ -244,6 +285,27 @@ def _diagnoses(
             runbooks=runbooks,
         )
     )
+
+
+def _spark(watching: Watching) -> Callable[[str, str], tuple[float | None, ...]]:
+    """The error rate of a service in the last hour, a figure a minute, for the page that somebody is woken with."""
+
+    def spark(environment: str, service: str) -> tuple[float | None, ...]:
+        now = int(watching.telemetry.moment() * 1000)
+        only = f"service={json.dumps(service)}, environment={json.dumps(environment)}"
+        try:
+            asked = watching.monitoring.queries.range(
+                f"max(opsbook:error_rate{{{only}}})", now - 59 * 60_000, now, 60_000
+            )
+        except OpsbookError:
+            return ()
+        if not isinstance(asked.value, Matrix) or not asked.value.series:
+            return ()
+        times, values = asked.value.points(0)
+        known = dict(zip(times.tolist(), values.tolist(), strict=True))
+        return tuple(known.get(int(at)) for at in asked.value.timestamps)
+
+    return spark
 
 
 def _own_opsbook(book: Path, state: Path) -> dict[str, str]:

@@ -27,6 +27,18 @@ def chain_for(book: Book, subject: Subject) -> Chain:
     return default_chain(book, subject.services)
 
 
+def pages_somebody(book: Book, *, told: bool) -> bool:
+    """Whether an incident is paged about at all.
+
+    Args:
+        told: its alerts went out to whoever answers for the service. Where the handbook says of nobody that they are
+            on call, or that they come next, they would only hear the same again.
+    """
+    return not told or bool(
+        book.escalations or book.schedules or any(lead in book.contacts for lead in LEADS)
+    )
+
+
 def of_spec(spec: EscalationSpec) -> Chain:
     """As the handbook says it."""
     steps = zip(spec.steps, spec.waits, strict=True)

@@ -106,7 +106,7 @@ VERBS: dict[str, Verb] = {
         ),
         way_back="escalate it: the next step is paged at once",
         command="opsbook ack {id}",
-        do=lambda source, incident, filled, actor: source.incidents.acknowledge(incident.id, actor),
+        do=lambda source, incident, filled, actor: source.acknowledge(incident.id, actor),
         refused=_closed,
     ),
     "escalate": Verb(

@@ -100,6 +100,8 @@ class Escalations(Protocol):
 
     def next_in_words(self, escalation: Escalation) -> str: ...
 
+    def acknowledge(self, incident_id: str, actor: str) -> Escalation: ...
+
     def escalate(self, incident_id: str, actor: str) -> Escalation: ...
 
 
@@ -132,6 +134,15 @@ class Source:
     charts: bool = False
     on_call: Callable[[], Sequence[Json]] = list
     tested: Callable[[], Mapping[str, Json]] = dict
+
+    def acknowledge(self, incident: str, actor: str) -> object:
+        """Somebody has it; saying so again gives them more time. Raises NotFound, Conflict."""
+        if self.escalations is not None:
+            try:
+                return self.escalations.acknowledge(incident, actor)
+            except NotFound:
+                pass  # nobody was paged about it
+        return self.incidents.acknowledge(incident, actor)
 
     def next_page(self, incident: str) -> NextPage | None:
         """None: nobody is paged about it next."""

@@ -20,7 +20,6 @@ from opsbook.journal import Event, Journal
 from opsbook.monitoring.pages.source import Source as Watched
 from opsbook.monitoring.pages.watching import MonitoringWatch
 from opsbook.response.pages.source import Source as Responded
-from opsbook.response.pages.watching import ResponseWatch
 from opsbook.security.model import Identity, NotSignedIn
 from opsbook.security.plan import may_somewhere
 from opsbook.security.room import Security
@@ -41,7 +40,8 @@ class Parts:
 
     Args:
         watched: None: there are no pages about what is watched.
-        responded: what is open, and the pages about it; None: nobody responds.
+        responded: what is open; None: nobody responds.
+        watches: make the further pages live.
         further: makers of further pages; each is handed the shell and the kind of its routes.
     """
 
@@ -52,6 +52,7 @@ class Parts:
     stopping: threading.Event
     watched: Watched | None = None
     responded: Responded | None = None
+    watches: tuple[Watch, ...] = ()
     further: tuple[Callable[[Shell, type[APIRoute]], APIRouter], ...] = ()
 
 
@@ -65,11 +66,16 @@ class Console:
             DeploymentWatch(parts.source),
             ShellWatch(),
             *([MonitoringWatch(watched)] if watched is not None else []),
-            *([ResponseWatch(parts.responded)] if parts.responded is not None else []),
+            *parts.watches,
         )
         self.live = Live(parts.journal, watches, parts.stopping)
         self._shell = Shell(
-            ROOMS, assets, self.live, lambda: parts.handbook.current().name, watched is not None
+            ROOMS,
+            assets,
+            self.live,
+            lambda: parts.handbook.current().name,
+            watched is not None,
+            parts.responded is not None,
         )
         route_class = pages(self._shell)
         self._routers = (
