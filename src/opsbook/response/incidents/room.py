@@ -81,6 +81,7 @@ class Incidents:
         self._closing = False
         self._thread: threading.Thread | None = None
         self._news = News(self._records)
+        self._opened = self._news.opened
         self._changed: list[Callable[[Incident], object]] = []
 
     # --- by itself
@@ -359,7 +360,7 @@ class Incidents:
 
         It may so be called twice for the same one. Others wait meanwhile, so it should be quick.
         """
-        self._news.opened.append(callback)
+        self._opened.append(callback)
 
     def on_changed(self, callback: Callable[[Incident], object]) -> None:
         """Call it after each change, in the thread that made it, without any lock."""
