@@ -95,7 +95,7 @@ def test_what_comes_long_after(house: House) -> None:
     house.clock.at += 10 * 86_400
     house.happens("deployment.requested", "production/web", {"id": "d-9", "kind": "restart"})
     house.room.done_action("inc-1", "a1", "ana")
-    assert "ana is to alert earlier by 2026-12-01" in told(house)
+    assert "promised: alert earlier, by ana, until 2026-12-01" in told(house)
     assert told(house)[-1] == "done: alert earlier"
     assert not any("restarted" in text for text in told(house))
 

@@ -105,7 +105,8 @@ def _budget(verb: str) -> Callable[[Data, str], str]:
 
 
 def _action(data: Data, _: str) -> str:
-    return _then(f"{data.get('owner') or 'nobody yet'} is to {data['text']}", data.get("due"), " by ")
+    said = _then(f"promised: {data['text']}", data.get("owner"), ", by ")
+    return _then(said, data.get("due"), ", until ")
 
 
 def _paged(data: Data, _: str) -> str:

@@ -221,23 +221,11 @@ def _merged(one: Mapping[str, Any]) -> str:
 
 
 def _facts(one: Mapping[str, Any], style: Style, now: float) -> Iterator[str]:
-    times = [
-        f"{word} {clock_time(one[key])}"
-        for word, key in (
-            ("impact", "started_at"),
-            ("detected", "detected_at"),
-            ("acknowledged", "acknowledged_at"),
-            ("mitigated", "mitigated_at"),
-            ("resolved", "resolved_at"),
-            ("closed", "closed_at"),
-        )
-        if one[key] is not None
-    ]
-    yield ", ".join(times)
+    yield ", ".join(_times(one))
     roles = [f"{role} {one[role]}" for role in ("commander", "scribe", "liaison") if one[role]]
     roles += [f"responders {', '.join(one['responders'])}"] if one["responders"] else []
     if one["acknowledged_by"]:
-        roles.insert(0, f"{one['acknowledged_by']} has it")
+        roles.insert(0, f"{one['acknowledged_by']} {'has' if one['state'] in OPEN else 'had'} it")
     if roles:
         yield seen(", ".join(roles))
     elif one["state"] in OPEN:
@@ -251,6 +239,23 @@ def _facts(one: Mapping[str, Any], style: Style, now: float) -> Iterator[str]:
             yield f"{word} {seen(one[key])}"
     if one["runs"]:
         yield f"runs {', '.join(one['runs'])}"
+
+
+def _times(one: Mapping[str, Any]) -> Iterator[str]:
+    """Each with its day only where that is another one."""
+    day = ""
+    for word, key in (
+        ("impact", "started_at"),
+        ("detected", "detected_at"),
+        ("acknowledged", "acknowledged_at"),
+        ("mitigated", "mitigated_at"),
+        ("resolved", "resolved_at"),
+        ("closed", "closed_at"),
+    ):
+        if one[key] is not None:
+            at = clock_time(one[key])
+            yield f"{word} {at if at[:10] != day else clock_time(one[key], date=False)}"
+            day = at[:10]
 
 
 def _part(title: str, lines: list[str], style: Style) -> Iterator[str]:
