@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from incident_house import START, House, alert
 
 from opsbook.errors import Conflict, Failed, Invalid, NotFound
+from opsbook.monitoring.alerting.model import Alert
 from opsbook.response.incidents.adding import LARGEST
 from opsbook.response.incidents.model import Incident, Suspect
 from opsbook.response.incidents.room import Incidents
@@ -343,6 +346,37 @@ def test_labels_that_lie(house: House) -> None:
     assert found.title.isprintable()
     assert len(found.title) <= 200
     assert len(str(found.to_json())) < 60_000
+
+
+LABELS = st.text(max_size=700) | st.sampled_from(["production", "web", "a/b/c", "\ud800", "\x00", "x" * 5000])
+
+
+@given(
+    st.lists(
+        st.tuples(st.booleans(), LABELS, LABELS, LABELS, st.dictionaries(LABELS, LABELS, max_size=3)),
+        max_size=5,
+    )
+)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_alerts_say_they_are_taken(
+    house: House, heard: list[tuple[bool, str, str, str, dict[str, str]]]
+) -> None:
+    """What cannot be written would be handed over again and again, and nothing after it."""
+    for fires, name, service, environment, labels in heard:
+        one = Alert(
+            {**labels, "alertname": name, "service": service, "environment": environment}, {"summary": name}
+        )
+        if fires:
+            house.fire(one)
+            assert any(
+                one.fingerprint == known.fingerprint for found in house.room.every() for known in found.alerts
+            )
+        else:
+            house.end(one)
+    house.clock.at += 1
+    for found in house.room.listed(limit=3):
+        assert len(found.subject) <= 250
+        house.room.timeline(found.id)
 
 
 def test_when_it_began(house: House) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from opsbook.response.incidents import people, plan
 from opsbook.response.incidents.model import Incident, IncidentAlert
 from opsbook.response.incidents.plan import Changed, Heard, Note, Rules
+from opsbook.response.incidents.text import place_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class Overlay:
 
     def _open(self, alert: IncidentAlert) -> tuple[Incident, str] | None:
         """The open incident that it belongs to: the one that has it, else of the same service, else the oldest."""
-        service = alert.labels.get("service", "")
+        service = place_of(alert.labels.get("service", ""))
         found = [
             (one, why)
             for one in self._incidents.values()

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from opsbook.errors import Conflict
 from opsbook.response.incidents.model import Incident, IncidentAlert, Severity, worse
-from opsbook.response.incidents.text import line, slug_of
+from opsbook.response.incidents.text import line, place_of, slug_of
 
 _LABELS, _VALUE = 60, 300
 _MOST_ALERTS = 500
@@ -101,7 +101,10 @@ def joins(incident: Incident, alert: IncidentAlert, rules: Rules, now: float) ->
         > rules.join_within
     ):
         return ""
-    environment, service = alert.labels.get("environment", ""), alert.labels.get("service", "")
+    environment, service = (
+        place_of(alert.labels.get("environment", "")),
+        place_of(alert.labels.get("service", "")),
+    )
     if environment != incident.environment:
         return ""
     if not service:
@@ -121,7 +124,7 @@ def joins(incident: Incident, alert: IncidentAlert, rules: Rules, now: float) ->
 def opened(number: int, alert: IncidentAlert, heard: Heard, rules: Rules, now: float) -> Changed:
     """An incident by an alert."""
     severity = rules.severity_of(heard)
-    service = alert.labels.get("service", "")
+    service = place_of(alert.labels.get("service", ""))
     started = alert.started_at if now - _BELIEVED <= alert.started_at <= now else now
     title = line(
         alert.summary or " ".join(one for one in (alert.name, service) if one) or "an alert without a name"
@@ -132,7 +135,7 @@ def opened(number: int, alert: IncidentAlert, heard: Heard, rules: Rules, now: f
         slug=slug_of(f"{service} {alert.name}" if alert.name else title),
         severity=severity,
         state="triage",
-        environment=alert.labels.get("environment", ""),
+        environment=place_of(alert.labels.get("environment", "")),
         services=(service,) if service else (),
         runbook=rules.page_of(alert.runbook),
         started_at=started,
@@ -154,7 +157,7 @@ def joined(
     if known is not None and known.ended_at is None:
         return Changed(incident)  # heard before
     others = tuple(one for one in incident.alerts if one.fingerprint != alert.fingerprint)
-    service = alert.labels.get("service", "")
+    service = place_of(alert.labels.get("service", ""))
     services = incident.services + ((service,) if service and service not in incident.services else ())
     severity = worse(incident.severity, rules.severity_of(heard))
     notes = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -20,14 +21,17 @@ class Records:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._known: dict[str, Incident] | None = None
+        self._reading = threading.Lock()
+        self._known: dict[str, Incident] | None = None  # never changed, only exchanged: readers need no lock
 
     @property
     def known(self) -> Mapping[str, Incident]:
         """All of them by their ids. Raises Failed, Unreachable."""
         if self._known is None:
-            found = map(Incident.from_json, self._journal.state.items(PREFIX).values())
-            self._known = {one.id: one for one in found}
+            with self._reading:
+                if self._known is None:
+                    found = map(Incident.from_json, self._journal.state.items(PREFIX).values())
+                    self._known = {one.id: one for one in found}
         return self._known
 
     def next_number(self) -> int:

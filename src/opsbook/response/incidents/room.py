@@ -323,16 +323,14 @@ class Incidents:
 
     def get(self, name: str) -> Incident:
         """Raises NotFound."""
-        with self._lock:
-            found = self._records.known.get(name)
+        found = self._records.known.get(name)
         if found is None:
             raise NotFound(f"there is no incident {line(name, 40)}", hint="opsbook incidents list --all")
         return found
 
     def every(self) -> list[Incident]:
         """All of them, the newest first."""
-        with self._lock:
-            return plan.newest_first(self._records.known.values())
+        return plan.newest_first(self._records.known.values())
 
     def listed(self, state: str | None = None, limit: int | None = None) -> list[Incident]:
         """The newest first. `state`: one of them, or ``open`` for all that are not over."""
@@ -389,7 +387,8 @@ class Incidents:
         for one in changes:
             for callback in tuple(self._changed):
                 try:
-                    callback(one.incident)
+                    # As it is by now: of two changes at once, the one that is told last may be the first.
+                    callback(self._records.known[one.incident.id])
                 except Exception:
                     # It is written: its writer has not asked for this callback, so there is nobody to raise to.
                     _log.exception("a subscriber failed on %s", one.incident.id)

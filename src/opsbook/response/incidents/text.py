@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_TITLE, _SLUG = 200, 60
+_TITLE, _SLUG, _PLACE = 200, 60, 100
 
 
 def line(text: str, longest: int = _TITLE) -> str:
@@ -20,3 +20,8 @@ def slug_of(title: str) -> str:
     plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
     found = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_SLUG].strip("-")
     return found or "incident"
+
+
+def place_of(text: str) -> str:
+    """What a label says of an environment or a service, as one part of a subject of the journal."""
+    return line(text, _PLACE).replace("/", "-")
