@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 
+from opsbook.demo.circle import late_errors
 from opsbook.demo.play import ERRING, Play, Scene, Trial
 from opsbook.errors import Failed
 
@@ -273,6 +274,7 @@ ACTS: tuple[Callable[[Play], None], ...] = (
     good_canary,
     erring_canary,
     slow_canary,
+    late_errors,
     look_back,
 )
 

@@ -73,20 +73,20 @@ class Commands:
                 process.wait()
         return Ended(words, code, "".join(lines), time.monotonic() - started)
 
-    def read(self, *words: str) -> Any:
+    def read(self, *words: str, expect: tuple[int, ...] = (0,)) -> Any:
         """What a command that reads prints as JSON.
 
         Raises:
-            Failed: it did not succeed.
+            Failed: it ended with another code than expected.
         """
-        return json.loads(self._printed(*words))
+        return json.loads(self._printed(*words, expect=expect))
 
     def traffic(self, name: str) -> list[dict[str, Any]]:
         """The journal's entries about where requests to a service go, oldest first. Raises Failed."""
         printed = self._printed("journal", "show", "--kind", "traffic.serving", "--in", f"local/{name}")
         return [json.loads(line) for line in printed.splitlines()]
 
-    def _printed(self, *words: str) -> str:
+    def _printed(self, *words: str, expect: tuple[int, ...] = (0,)) -> str:
         ended = subprocess.run(
             [sys.executable, "-m", "opsbook", *words, "--json"],
             cwd=self._folder,
@@ -97,7 +97,7 @@ class Commands:
             timeout=_LONGEST,
             check=False,
         )
-        if ended.returncode:
+        if ended.returncode not in expect:
             raise Failed(f"opsbook {' '.join(words)} ended with {ended.returncode}: {ended.stderr.strip()}")
         return ended.stdout
 

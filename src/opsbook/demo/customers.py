@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,14 @@ class Customers:
     """A steady load on the shop: pages, streams, WebSockets and TCP connections."""
 
     def __init__(
-        self, url: str, ledger: str, *, rate: float, connections: int, errors: Path, expect_errors_of: str
+        self,
+        url: str,
+        ledger: str,
+        *,
+        rate: float,
+        connections: int,
+        errors: Path,
+        expect_errors_of: Sequence[str],
     ) -> None:
         self._report: dict[str, Any] = {}
         self._new = threading.Condition()
@@ -31,7 +38,6 @@ class Customers:
             "--websocket-url": f"{url.replace('http:', 'ws:')}/api/ws",
             "--lines-url": ledger,
             "--report": "0.25",
-            "--expect-errors-of": expect_errors_of,
         }
         self._process = subprocess.Popen(
             [
@@ -40,6 +46,7 @@ class Customers:
                 "opsbook.demo.load",
                 "--control",
                 *(word for pair in load.items() for word in pair),
+                *(word for version in expect_errors_of for word in ("--expect-errors-of", version)),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

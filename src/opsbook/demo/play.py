@@ -10,11 +10,14 @@ from typing import Any
 from opsbook.demo.commands import Commands, Ended
 from opsbook.demo.customers import Customers
 from opsbook.demo.narration import Narrator
+from opsbook.demo.phone import Phone
 from opsbook.demo.stage import Stage
 from opsbook.errors import Failed
 
 ERRING = "4.1"
 """The version of web that answers with errors of its own: they are counted apart, what else fails is not."""
+LATE = "5.0"
+"""Another one, whose errors begin when it has been deployed for a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class Play:
         self.started = False
         self._rate, self._connections = rate, connections
         self._customers: Customers | None = None
+        self._phone: Phone | None = None
 
     # --- promises
 
@@ -86,7 +90,7 @@ class Play:
             rate=self._rate,
             connections=self._connections,
             errors=self.stage.folder / "customers.log",
-            expect_errors_of=ERRING,
+            expect_errors_of=(ERRING, LATE),
         )
 
     @property
@@ -94,6 +98,17 @@ class Play:
         if self._customers is None:
             raise Failed("the shop is not open yet")
         return self._customers
+
+    def answer_phone(self) -> Phone:
+        """The phone of who is on call; it takes pages from now on."""
+        if self._phone is None:
+            self._phone = Phone(self.stage.phone_port)
+        return self._phone
+
+    def hang_up(self) -> None:
+        """It takes no more."""
+        if self._phone is not None:
+            self._phone.close()
 
     def nothing_lost(self) -> None:
         """Let a hundred more answers come, then promise that none has failed since the shop opened."""

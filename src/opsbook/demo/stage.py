@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import subprocess
 import tempfile
 from importlib import resources
 from pathlib import Path
@@ -12,6 +13,13 @@ from opsbook.errors import NotFound
 
 _ENTRY_PORT = "entry: {port: 8080}"  # as examples/shop/ops/environments/local.yaml has it
 _ENTRY_URL = "http://127.0.0.1:8080/"  # as monitoring/probes.yaml has it
+_PAGER_URL = "http://127.0.0.1:9094/"  # as opsbook.yaml has it
+_TARGET = (
+    "target: 99.9%"  # of slos.yaml: a month of it is not spent in ten seconds, the minutes of a tour are
+)
+_NO_INCIDENT = """
+disable: [CrashLoop]
+"""  # the tour lets a release crash long before it shows what an incident is
 _CANARY = """
   canary:
     steps: [{weight: 10%, hold: 5s}]
@@ -33,7 +41,7 @@ class Stage:
         self.folder = Path(tempfile.mkdtemp(prefix="opsbook-demo-", dir="/tmp"))
         shutil.copytree(shop(), self.folder, dirs_exist_ok=True)
         self.folder.chmod(0o700)  # copying has given it the mode of the original
-        self.entry_port, self.api_port = free_ports(2)
+        self.entry_port, self.api_port, self.phone_port = free_ports(3)
         environment = self.folder / "ops" / "environments" / "local.yaml"
         text = environment.read_text()
         environment.write_text(text.replace(_ENTRY_PORT, f"entry: {{port: {self.entry_port}}}"))
@@ -42,8 +50,15 @@ class Stage:
         strategies = self.folder / "ops" / "deployment" / "strategies.yaml"
         text = strategies.read_text().replace(_DRAIN_TIMEOUT, "rolling: {drain_timeout: 2s}")
         strategies.write_text(text.rstrip() + _CANARY)
+        cover = self.folder / "ops" / "opsbook.yaml"
+        cover.write_text(cover.read_text().replace(_PAGER_URL, f"http://127.0.0.1:{self.phone_port}/"))
+        alerts = self.folder / "ops" / "monitoring" / "alerts.yaml"
+        alerts.write_text(alerts.read_text() + _NO_INCIDENT)
+        objectives = self.folder / "ops" / "monitoring" / "slos.yaml"
+        objectives.write_text(objectives.read_text().replace(_TARGET, "target: 99%"))
         web = self.folder / "ops" / "services" / "web.yaml"
         web.write_text(web.read_text().replace(_START_TIMEOUT, "start_timeout: 4s"))
+        self.git = self._keep_in_git()
 
     @property
     def state(self) -> Path:
@@ -61,6 +76,24 @@ class Stage:
         (source / "fault.txt").unlink(missing_ok=True)
         if fault:
             (source / "fault.txt").write_text(f"{fault}\n")
+
+    def last_commits(self) -> str:
+        """The names of the files that the handbook's last commits have changed."""
+        return self._git("log", "-n", "5", "--name-only", "--format=")
+
+    def _keep_in_git(self) -> bool:
+        """Handbooks are kept in git; without it, all of the tour but the commits goes on."""
+        if shutil.which("git") is None:
+            return False
+        self._git("init", "-q")
+        self._git("add", ".")
+        self._git("commit", "-q", "-m", "The handbook of the shop")
+        return True
+
+    def _git(self, *words: str) -> str:
+        author = ("-c", "user.name=Ana", "-c", "user.email=ana@example.com", "-c", "commit.gpgsign=false")
+        command = ["git", "-C", str(self.folder / "ops"), *author, *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     def remove(self) -> None:
         """Remove everything. Snapshots of releases are read-only, so their folders are opened first."""

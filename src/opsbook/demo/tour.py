@@ -28,9 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stage = Stage()
     play = Play(stage, narrator, rate=options.rate, connections=options.connections)
     narrator.line("opsbook deploys a small shop, well and badly, while customers send requests all the time.")
-    narrator.line(
-        f"Everything happens in {stage.folder} and on loopback ports; it takes about a minute and a half."
-    )
+    narrator.line(f"Everything happens in {stage.folder} and on loopback ports; it takes about two minutes.")
     interrupted = False
     try:
         for act in ACTS:
@@ -52,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 narrator.line(line)
     except OpsbookError as error:
         play.broke("the customers' figures can be read", str(error))
+    play.hang_up()
     _leave(play, keep=options.keep and not interrupted)
     if interrupted:
         return _INTERRUPTED
@@ -60,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="opsbook demo", description="A tour of about a minute and a half, on this machine."
+        prog="opsbook demo", description="A tour of about two minutes, on this machine."
     )
     parser.add_argument("--keep", action="store_true", help="leave everything running at the end")
     parser.add_argument("--rate", type=float, default=200.0, help="pages a second (default 200)")

@@ -107,7 +107,7 @@ def _alert(objective: Objective, pair: Pair) -> AlertingRule:
         annotations={
             "summary": f"{objective.title}{place} spends its error budget more than {pair.factor:g} times too fast:"
             f" {{{{ $value | humanizePercentage }}}} of the last {long} were bad",
-            "description": f"{objective.target:.6%} must be good.".replace("0000%", "%").replace("00%", "%"),
+            "description": f"{round(objective.target * 100, 6):g} % must be good.",
             **({"runbook": asked.runbook} if asked.runbook else {}),
         },
         where=SLOS,
