@@ -32,7 +32,7 @@ def main(folder: Path) -> None:
     while True:
         number += 1
         house.clock.at += 700
-        heard = alert(f"Alert{number}", at=house.clock.at)
+        heard = alert(f"Alert{os.getpid()}x{number}", at=house.clock.at)  # another one than before the crash
         (name, *_) = house.fire(heard)
         house.room.note(name, f"note {number}", "ana")
         house.room.attach(name, "diagnosis", "text", f"body {number}")

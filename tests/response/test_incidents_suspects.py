@@ -140,3 +140,26 @@ def test_whatever_else_happened_the_release_comes_first(others: list[Happened], 
     assert len(order) <= MOST
     assert [one.score for one in order] == sorted((one.score for one in order), reverse=True)
     assert all(0 <= one.score <= 1 and one.text.isprintable() for one in order)
+
+
+def test_what_was_gone_before_weighs_little() -> None:
+    """A release that another one had replaced, and one that had been taken back."""
+    back = Happened(29, T - 400, "deployment.rolled_back", "production/web", {"id": "d-2"})
+    listed = suspects(
+        INCIDENT, [*deployed(1, 900), *deployed(2, 600), back, *deployed(3, 200)], related=related
+    )
+    assert [(30, False), (20, True), (10, True)] == [
+        (one.event, "gone before it began" in one.why) for one in listed
+    ]
+    assert listed[0].score > 3 * listed[1].score
+
+
+def test_what_was_taken_back_afterwards_is_still_the_first_suspect() -> None:
+    """That is what was done about it."""
+    back = Happened(29, T + 20, "deployment.reverted", "production/web", {"id": "d-1"})
+    rollback = [
+        Happened(30, T + 10, "deployment.requested", "production/web", {"id": "d-2", "kind": "rollback"}),
+        Happened(31, T + 15, "deployment.phase", "production/web", {"id": "d-2", "phase": "shifting"}),
+    ]
+    (first, *_) = suspects(INCIDENT, [*deployed(1, 60), back, *rollback], related=related)
+    assert (10, False) == (first.event, "gone" in first.why)

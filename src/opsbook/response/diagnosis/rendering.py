@@ -25,7 +25,9 @@ def text(diagnosis: Diagnosis) -> str:
     if diagnosis.since is not None:
         lines.append(f"since {_clock(diagnosis.since)}")
     for number, suspect in enumerate(diagnosis.suspects[:SUSPECTS], 1):
-        lines.append(_cut(f"{number}. {suspect.text} ({suspect.why})"))
+        why = suspect.why.removeprefix(suspect.text).strip(" ,;")  # which often begins with the same words
+        why = why.removeprefix("(").replace("), ", ", ", 1) if why.startswith("(") else why
+        lines.append(_cut(f"{number}. {suspect.text} ({why})" if why else f"{number}. {suspect.text}"))
     if not diagnosis.suspects and diagnosis.state != "ok":
         lines.append("no suspect was found")
     if diagnosis.runbook is not None:

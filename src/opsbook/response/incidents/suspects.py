@@ -21,7 +21,8 @@ AFTER: Final = 60.0
 """What is written down so much later may still have been the cause: alerts see late, and clocks differ."""
 # Beside these, `alert.firing`: there may be so many of them that they are asked for apart.
 KINDS: Final = (
-    "deployment.requested", "deployment.phase", "deployment.succeeded", "deployment.reverted", "release.created",
+    "deployment.requested", "deployment.phase", "deployment.succeeded", "deployment.reverted",
+    "deployment.rolled_back", "deployment.aborted", "deployment.failed", "deployment.superseded", "release.created",
     "book.changed", "instance.changed", "probe.down", "traffic.proxy", "runbook.started",
 )  # fmt: skip
 MOST: Final = 8
@@ -30,6 +31,8 @@ _HALF_OF_RELEASES: Final = 3600.0  # they fail late too: when a cache is full, w
 _WEIGHTS: Final = {"deployment": 0.95, "rollback": 0.6, "book": 0.55, "secret": 0.55, "scaling": 0.55,
                    "dependency": 0.6, "crash": 0.5, "proxy": 0.5, "alert": 0.35, "runbook": 0.3}  # fmt: skip
 _LIVE: Final = frozenset({"shifting", "promoting", "watching", "done"})  # phases in which the version serves
+_GONE: Final = frozenset({"reverted", "rolled_back", "aborted", "failed", "superseded"})
+_WHEN_GONE: Final = 0.25  # of what it would weigh: it may have left something behind
 _REMEDIES: Final = frozenset({"rollback", "runbook"})
 
 
@@ -72,6 +75,7 @@ def suspects(
     """
     latest, ordered = incident.started_at + AFTER, sorted(events, key=lambda one: one.id)
     live, found = _live(ordered), dict[str, _Found]()
+    gone = _gone(ordered, live, incident.started_at)
     for one in (
         *_secrets(ordered),
         *(read for event in ordered if (read := _read(event, incident)) is not None),
@@ -85,7 +89,7 @@ def suspects(
             continue  # the first end of an instance is the one that says something
         found[known.key] = known
     ranked = sorted(
-        (_scored(one, incident, related) for one in found.values()),
+        (_scored(one, incident, related, gone=one.key in gone) for one in found.values()),
         key=lambda one: (-one.score, -one.at, one.event),
     )
     return tuple(one for one in ranked if one.score > 0.02)[:MOST]
@@ -99,6 +103,25 @@ def _live(events: Iterable[Happened]) -> dict[str, float]:
         if serves or event.kind == "deployment.succeeded":
             found.setdefault(f"deployment:{event.data.get('id')}", event.at)
     return found
+
+
+def _gone(events: Iterable[Happened], live: Mapping[str, float], before: float) -> set[str]:
+    """The deployments that did not serve any more when it began: taken back, or another release went live."""
+    taken_back, serving, gone = set[str](), dict[str, str](), set[str]()
+    for event in events:
+        key = f"deployment:{event.data.get('id')}"
+        if event.at < before and event.kind.partition(".")[2] in _GONE:
+            taken_back.add(key)
+        elif event.kind == "deployment.requested" and event.data.get("kind", "deploy") in (
+            "deploy",
+            "rollback",
+        ):
+            serving[key] = event.subject
+    for subject in set(serving.values()):
+        mine = [one for one in serving if serving[one] == subject and one in live and live[one] < before]
+        last = max((one for one in mine if one not in taken_back), key=lambda one: live[one], default="")
+        gone |= {one for one in mine if last and live[one] < live[last]}
+    return taken_back | gone
 
 
 def _secrets(events: Iterable[Happened]) -> Iterator[_Found]:
@@ -202,7 +225,7 @@ def _alert(event: Happened, incident: Incident, data: Any) -> _Found | None:
     )
 
 
-def _scored(one: _Found, incident: Incident, related: Callable[[str, str], bool]) -> Suspect:
+def _scored(one: _Found, incident: Incident, related: Callable[[str, str], bool], *, gone: bool) -> Suspect:
     before = incident.started_at - one.at
     half = _HALF_OF_RELEASES if one.kind == "deployment" else _HALF
     fits = 0.5 ** (max(before, 0.0) / half) if before >= 0 else 0.6
@@ -219,8 +242,8 @@ def _scored(one: _Found, incident: Incident, related: Callable[[str, str], bool]
         subject=one.subject,
         text=one.text,
         at=one.at,
-        score=round(_WEIGHTS.get(one.kind, 0.3) * fits * near, 3),
-        why=f"{when}, {how}",
+        score=round(_WEIGHTS.get(one.kind, 0.3) * fits * near * (_WHEN_GONE if gone else 1.0), 3),
+        why=f"{when}, {how}" + (", and gone before it began" if gone else ""),
         event=one.event,
     )
 

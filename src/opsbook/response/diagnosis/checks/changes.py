@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
-from opsbook.deployment.model import Outcome
+from opsbook.deployment.model import Deployment, Outcome
 from opsbook.journal import Event
-from opsbook.response.diagnosis.checks.releases import clues_of, lately, when
+from opsbook.response.diagnosis.checks.releases import clues_of, lately, was_taken_back, when
 from opsbook.response.diagnosis.model import Check, Clue
 from opsbook.response.diagnosis.plan import AFTERWARDS, span
 from opsbook.response.diagnosis.scene import DAY, Scene
@@ -24,12 +25,17 @@ def look(scene: Scene) -> Check:
     for service in (scene.service, *scene.depends_on) if scene.service else ():
         numbers = _numbers(scene, f"{scene.environment}/{service}")
         replaced = False
-        for deployment in lately(scene, service):
-            clues += clues_of(scene, deployment, numbers.get(deployment.id), replaced=replaced)
-            live = deployment.kind in {"deploy", "rollback"} and deployment.outcome is Outcome.SUCCEEDED
-            replaced = replaced or (
-                live and not deployment.reverted_by and when(deployment) <= begun + AFTERWARDS
+        known = lately(scene, service)
+        times = {one.id: when(one) for one in known}
+        for deployment in known:
+            if deployment.kind == "rollback" and deployment.requested_at >= begun:
+                continue  # what was done about it
+            over = _gone_at(deployment, times) < begun
+            clues += clues_of(
+                scene, deployment, numbers.get(deployment.id), replaced=replaced or over, over=over
             )
+            live = deployment.kind in {"deploy", "rollback"} and deployment.outcome is Outcome.SUCCEEDED
+            replaced = replaced or (live and not over and when(deployment) <= begun + AFTERWARDS)
     clues += _events(scene)
     clues.sort(key=lambda clue: -(clue.at or 0.0))
     named = [clue for clue in clues if clue.names]
@@ -40,6 +46,13 @@ def look(scene: Scene) -> Check:
     if own and named[0] is not own[0]:
         text = f"{text}; {span(max(0.0, scene.now - (own[0].at or scene.now)))} ago: {own[0].why}"
     return Check(name=NAME, title=TITLE, state="ok", text=text, lines=lines, clues=tuple(clues))
+
+
+def _gone_at(deployment: Deployment, times: Mapping[str, float]) -> float:
+    """When it was taken back; never: infinity."""
+    if deployment.reverted_by:
+        return times.get(deployment.reverted_by, 0.0)
+    return deployment.finished_at or math.inf if was_taken_back(deployment) else math.inf
 
 
 def _numbers(scene: Scene, subject: str) -> Mapping[str, int]:

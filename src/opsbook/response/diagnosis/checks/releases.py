@@ -55,13 +55,20 @@ def lately(scene: Scene, service: str) -> list[Deployment]:
     return sorted(found, key=when, reverse=True)
 
 
-def clues_of(scene: Scene, deployment: Deployment, number: int | None, *, replaced: bool) -> list[Clue]:
-    """Its clues. `replaced`: another release took its place before the trouble began."""
+def was_taken_back(deployment: Deployment) -> bool:
+    """Whether its end was that it did not stay."""
+    back = deployment.outcome in {Outcome.ROLLED_BACK, Outcome.ABORTED, Outcome.FAILED}
+    return back or bool(deployment.reverted_by)
+
+
+def clues_of(
+    scene: Scene, deployment: Deployment, number: int | None, *, replaced: bool, over: bool = False
+) -> list[Clue]:
+    """Its clues. `replaced`: another release took its place before the trouble began; `over`: it was taken back."""
     mine = deployment.service == scene.service
     weight = _WEIGHTS[deployment.kind] * (1.0 if mine else _OF_OTHERS)
-    back = deployment.outcome in {Outcome.ROLLED_BACK, Outcome.ABORTED, Outcome.FAILED}
-    back = back or bool(deployment.reverted_by)
-    if back or replaced:
+    back = was_taken_back(deployment)
+    if replaced or over:
         weight *= _TAKEN_BACK
     release, before = (
         _release(scene, deployment, deployment.release),
@@ -76,6 +83,8 @@ def clues_of(scene: Scene, deployment: Deployment, number: int | None, *, replac
             weight = max(weight, 0.6)
     elif deployment.outcome is None:
         what = f"{deployment.service} {deployment.version} is being brought ({deployment.phase})"
+    elif back and not over and deployment.outcome is not Outcome.FAILED:
+        what = f"{what}, and has been taken back since"
     elif back:
         what = f"{deployment.service} {deployment.version} was tried and {ended}"
     about = f"{what} ({deployment.id}, by {who}{_message(release)})"
