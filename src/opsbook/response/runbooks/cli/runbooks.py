@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from opsbook.errors import Conflict, Invalid
+from opsbook.response.drills.cli import test
 from opsbook.response.runbooks.cli.following import plain
 from opsbook.response.runbooks.cli.run import complete_page
 from opsbook.terminal import Session, Style, age, duration, share, table
@@ -201,3 +202,6 @@ def _pages(sources: tuple[Path, ...]) -> list[Path]:
             sorted(path for path in source.rglob("*.md") if path.is_file()) if source.is_dir() else [source]
         )
     return found
+
+
+runbooks.add_command(test)
