@@ -22,7 +22,7 @@ CARRIED = "OPSBOOK_STEP"
 _CHUNK = 64 * 1024
 _AFTER_END = 0.2  # seconds in which output that is still in the pipe is read
 _LOOK_EVERY = 0.1  # seconds between two questions whether it was cancelled
-_SHELLS = {
+SHELLS = {
     "bash": ("bash", "--noprofile", "--norc", "-euo", "pipefail", "-c"),
     "sh": ("sh", "-eu", "-c"),
 }
@@ -50,7 +50,7 @@ class LocalRunner:
         variables = {**base, **script.variables, CARRIED: script.token}
         try:
             process = subprocess.Popen(
-                [*_SHELLS[script.shell], script.text],
+                [*SHELLS[script.shell], script.text],
                 cwd=self.folder or "/",
                 env=variables,
                 stdin=subprocess.DEVNULL,

@@ -17,16 +17,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Literal
 
 from opsbook.errors import Failed
-from opsbook.world.commands.local import LocalRunner
-from opsbook.world.commands.words import Outcome, Script
+from opsbook.world.commands.local import SHELLS
+from opsbook.world.commands.words import Kept, Outcome
 from opsbook.world.hosts import processes
-from opsbook.world.hosts.commands import Finished, run
+from opsbook.world.hosts.commands import Finished, end_group, run
 
 TOKEN = "DRILL_TOKEN"  # noqa: S105 - the name of a variable
 _PREFIX = "opsbook-drill-"
@@ -34,6 +34,7 @@ _LAST = "at-the-end.json"
 _SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _KEPT = ("LANG", "LANGUAGE", "TZ", "USER", "LOGNAME", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _END_SECONDS = 60.0
+_CHUNK = 64 * 1024
 
 
 class Scratch:
@@ -86,17 +87,9 @@ class Scratch:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, "utf-8")
 
-    def script(
-        self,
-        shell: Literal["bash", "sh"],
-        text: str,
-        timeout: float,
-        cancelled: Callable[[], bool] = lambda: False,
-    ) -> Outcome:
-        """Run a script to its end. A daemon in a session of its own is left when it succeeds."""
-        runner = LocalRunner(environment=self.environment)
-        token = secrets.token_hex(16)
-        return runner.run(Script(shell, text, timeout=timeout, token=token), lambda chunk: None, cancelled)
+    def script(self, shell: Literal["bash", "sh"], text: str, timeout: float) -> Outcome:
+        """Run a script to its end. What it leaves in the background stays, as long as it succeeds."""
+        return _run_script(self.environment, shell, text, timeout)
 
     def opsbook(
         self, *words: str, timeout: float = 60.0, variables: Mapping[str, str] | None = None
@@ -156,12 +149,8 @@ def _run_last(folder: Path) -> str:
         return ""
     trouble = []
     environment = {str(name): str(value) for name, value in said["environment"].items()}
-    runner = LocalRunner(environment=environment)
     for shell, text, timeout in said["scripts"]:
-        token = secrets.token_hex(16)
-        outcome = runner.run(
-            Script(shell, text, timeout=timeout, token=token), lambda chunk: None, lambda: False
-        )
+        outcome = _run_script(environment, shell, text, timeout)
         if not outcome.ok:
             said_last = outcome.output.strip().splitlines()[-1:] or [""]
             reason = outcome.reason or f"exit code {outcome.code}"
@@ -170,6 +159,36 @@ def _run_last(folder: Path) -> str:
     if (folder / "state" / "server.json").exists():
         run(down, cwd=Path("/"), env=environment, timeout=_END_SECONDS)
     return "; ".join(trouble)
+
+
+def _run_script(environment: Mapping[str, str], shell: str, text: str, timeout: float) -> Outcome:
+    began = time.monotonic()
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            [*SHELLS[shell], text],
+            cwd="/",
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        timed_out = False
+        try:
+            process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            timed_out = True
+        finally:
+            # A daemon that was begun by the last line is in a session of its own a moment later only.
+            if process.poll() != 0:
+                end_group(process.pid)
+                process.wait()
+        kept = Kept()
+        output.seek(0)
+        while chunk := output.read(_CHUNK):
+            kept.add(chunk)
+    code = None if timed_out else process.returncode
+    return Outcome(code, kept.text(), kept.dropped, timed_out=timed_out, seconds=time.monotonic() - began)
 
 
 def _inhabitants(folder: Path) -> list[int]:
