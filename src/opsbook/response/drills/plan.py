@@ -89,7 +89,8 @@ def _hosts(page: Runbook, params: Mapping[str, str]) -> Iterator[str]:
                 yield f"{block.id} runs on {host}: drills stay on this machine"
     for name, spec in page.head.params.items():
         value = params.get(name, "" if spec.default is None else str(spec.default))
-        if spec.type == "host" and value and not is_here(value):
+        used = name == "host" and any(block.on.kind == "host" for block in page.blocks)
+        if spec.type == "host" and value and not is_here(value) and (used or not is_nowhere(value)):
             yield f"{name} is {value}: drills stay on this machine"
 
 
@@ -124,6 +125,11 @@ def is_here(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def is_nowhere(host: str) -> bool:
+    """Whether the name is one of those that can never be a machine's on the Internet (RFC 6761, RFC 2606)."""
+    return host.casefold().rstrip(".").endswith((".test", ".invalid", ".example", ".localhost"))
 
 
 def to_deploy(scratch: Book) -> tuple[tuple[str, tuple[str, ...]], ...]:
