@@ -10,6 +10,7 @@ from opsbook.book.checklist import Checklist
 from opsbook.book.cover import Cover
 from opsbook.book.dashboards import DashboardFile
 from opsbook.book.document import Document, Node
+from opsbook.book.drills import Drill
 from opsbook.book.effective import EffectiveService
 from opsbook.book.environment import Environment
 from opsbook.book.escalations import EscalationSpec, HeartbeatSpec
@@ -81,6 +82,7 @@ class Draft:
     heartbeat: HeartbeatSpec | None = None
     runbooks: frozenset[str] = frozenset()  # the stems of runbooks/*.md
     pages: Mapping[str, Runbook] = field(default_factory=dict)  # those of them that are sound
+    drills: Mapping[str, Drill] = field(default_factory=dict)  # by the stems of runbooks/drills/*.md
     dashboards: Mapping[str, DashboardFile] = field(default_factory=dict)
 
     def document(self, file: str) -> Document:

@@ -22,6 +22,7 @@ from opsbook.book.dashboards import DashboardFile, dashboard_faults
 from opsbook.book.dependencies import levels
 from opsbook.book.document import Document, parse
 from opsbook.book.draft import COVER, FREEZES, PIPELINE, ROLES, STRATEGIES, Draft
+from opsbook.book.drills import Drill, is_drill, read_drill
 from opsbook.book.effective import resolve
 from opsbook.book.environment import Environment
 from opsbook.book.escalation_advice import escalation_faults
@@ -149,6 +150,7 @@ def _book(files: Files, draft: Draft, cover: Cover, warnings: tuple[Problem, ...
         escalations=draft.escalations,
         heartbeat=draft.heartbeat,
         runbooks=MappingProxyType(dict(draft.pages)),
+        drills=MappingProxyType(dict(draft.drills)),
         dashboards=MappingProxyType(dict(draft.dashboards)),
         troubleshooting=naming(draft.troubleshooting, draft.services),
     )
@@ -220,6 +222,7 @@ class _Reading:
             heartbeat=policy.heartbeat if policy else None,
             runbooks=frozenset(_pages(paths)),
             pages=self._runbooks(paths),
+            drills=self._drills(paths),
             dashboards=self._dashboards(paths),
             troubleshooting=self._troubleshooting(paths),
         )
@@ -324,6 +327,19 @@ class _Reading:
                     found[name] = page
         return found
 
+    def _drills(self, paths: tuple[str, ...]) -> dict[str, Drill]:
+        found = {}
+        for path in filter(is_drill, paths):
+            content = self._read(path)
+            if content is not None:
+                drill, head, problems = read_drill(path, content)
+                self.problems += problems
+                if head is not None:
+                    self.documents[path] = head
+                if drill is not None:
+                    found[drill.name] = drill
+        return found
+
     def _postmortems(self, paths: tuple[str, ...]) -> dict[str, PostmortemPage]:
         found = {}
         for path in filter(is_postmortem, paths):
@@ -385,7 +401,11 @@ class _Reading:
 
 def _pages(paths: tuple[str, ...]) -> list[str]:
     """The names of the pages of runbooks/."""
-    return [path[len(RUNBOOKS) : -3] for path in paths if path.startswith(RUNBOOKS) and path.endswith(".md")]
+    return [
+        path[len(RUNBOOKS) : -3]
+        for path in paths
+        if path.startswith(RUNBOOKS) and path.endswith(".md") and not is_drill(path)
+    ]
 
 
 def _definitions(paths: tuple[str, ...], folder: str) -> dict[str, str]:

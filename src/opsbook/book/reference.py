@@ -106,6 +106,10 @@ keeps the handbook from being read. Tasks below the heading *Actions* are promis
 2026-12-01)`.
 
 """,
+    "drill": """\
+The front matter of a page of `runbooks/drills/`; its blocks set the fault up, inject it, verify that it is gone, and undo
+it, in a scratch environment: see [drills](../drills.md).
+""",
     "troubleshooting": """\
 The front matter of a page of `troubleshooting/`. It is prose, and nothing of it runs; `opsbook diagnose SERVICE` lists the
 pages that name the service.

@@ -10,6 +10,7 @@ from opsbook.book.alerts import ALERTS, AlertsFile
 from opsbook.book.checklist import CHECKLIST, ChecklistHead
 from opsbook.book.cover import Cover
 from opsbook.book.dashboards import DashboardFile
+from opsbook.book.drills import DrillHead
 from opsbook.book.environment import Environment
 from opsbook.book.fields import Part
 from opsbook.book.freezes import FreezesFile
@@ -45,6 +46,7 @@ KINDS: Mapping[str, tuple[str, type[Part]]] = MappingProxyType(
         "slos": (SLOS, SlosFile),
         "policy": (POLICY, PolicyFile),
         "runbook": ("runbooks/NAME.md", RunbookHead),
+        "drill": ("runbooks/drills/NAME.md", DrillHead),
         "troubleshooting": ("troubleshooting/NAME.md", TroubleshootingHead),
         "postmortem": ("incidents/DAY-NAME.md", PostmortemHead),
         "dashboard": ("monitoring/dashboards/NAME.yaml", DashboardFile),

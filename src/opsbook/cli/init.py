@@ -21,8 +21,9 @@ SKIPPED = frozenset({"node_modules", "__pycache__", "venv", "dist", "build", "ta
 @click.command(cls=Command)
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--name", metavar="NAME", help="The handbook's name (default: the folder's).")
+@click.option("--with-runbooks", is_flag=True, help="With the standard set of runbooks and their drills.")
 @click.pass_obj
-def init(session: Session, *, folder: Path, name: str | None) -> None:
+def init(session: Session, *, folder: Path, name: str | None, with_runbooks: bool) -> None:
     """Make a handbook: for the project that is there, or with a small service to begin with.
 
     \b
@@ -41,6 +42,8 @@ def init(session: Session, *, folder: Path, name: str | None) -> None:
     called = as_name(name or project.name, "handbook")
     proposals = detect(_listing(project), name=called)
     texts = scaffold(called, proposals=proposals, owner=_user(), email=_email(project))
+    if with_runbooks:
+        texts |= _runbooks()
     _write(project, texts)
 
     terminal, style = session.terminal, session.terminal.message_style
@@ -57,6 +60,16 @@ def init(session: Session, *, folder: Path, name: str | None) -> None:
         f"{style.symbol('ok')} {count(len(texts), 'file')} for the handbook {called}",
         f"{style.paint('next:', 'cyan')} {enter}opsbook up --detach && opsbook deploy {services} --to local",
     )
+
+
+def _runbooks() -> dict[str, str]:
+    """The standard set, as it is shipped: from now on the handbook's own."""
+    from opsbook.response.standard import standard_pages
+
+    pages = standard_pages().values()
+    return {f"ops/runbooks/{one.name}.md": one.runbook for one in pages} | {
+        f"ops/runbooks/drills/{one.name}.md": one.drill for one in pages
+    }
 
 
 def _listing(project: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,10 @@ from opsbook.errors import Invalid, OpsbookError, Unreachable
 from opsbook.response.drills.model import Result
 from opsbook.terminal import Session, Style, count, duration
 from opsbook.terminal.commands import Command
+
+if TYPE_CHECKING:
+    from opsbook.book import Book
+    from opsbook.book.drills import Drill
 
 API = "/api/response/drills"
 _LOOKS = {"passed": "ok", "failed": "failed", "skipped": "paused"}
@@ -84,28 +89,19 @@ def test(
     return int(any(one.state == "failed" for one in results))
 
 
-def _handbook(session: Session):  # type: ignore[no-untyped-def]
+def _handbook(session: Session) -> tuple[Book | None, Mapping[str, Drill]]:
     """The book around here with its drills, as far as there is one; the standard set needs none."""
     from opsbook.book import FolderFiles, load_or_problems
-    from opsbook.book.drills import Drill, is_drill, read_drill
     from opsbook.book.problems import HandbookError
 
     try:
         folder: Path = session.book
     except OpsbookError:
         return None, {}
-    files = FolderFiles(folder)
-    book, problems = load_or_problems(files)
-    errors = [one for one in problems if one.severity == "error"]
-    drills: dict[str, Drill] = {}
-    for path in filter(is_drill, files.paths()):
-        drill, _, wrong = read_drill(path, files.read(path))
-        errors += [one for one in wrong if one.severity == "error" and one not in errors]
-        if drill is not None:
-            drills[drill.name] = drill
-    if errors:
-        raise HandbookError(errors, where=str(folder))
-    return book, drills
+    book, problems = load_or_problems(FolderFiles(folder))
+    if book is None:
+        raise HandbookError((one for one in problems if one.severity == "error"), where=str(folder))
+    return book, book.drills
 
 
 def _record(session: Session, result: Result) -> None:
