@@ -10,7 +10,7 @@ from opsbook.book.checklist import Checklist
 from opsbook.book.cover import Cover
 from opsbook.book.dashboards import DashboardFile
 from opsbook.book.document import Document, Node
-from opsbook.book.drills import Drill
+from opsbook.book.drills import Drill, DrillsSpec
 from opsbook.book.effective import EffectiveService
 from opsbook.book.environment import Environment
 from opsbook.book.escalations import EscalationSpec, HeartbeatSpec
@@ -80,6 +80,7 @@ class Draft:
     incidents: IncidentsSpec = field(default_factory=IncidentsSpec)
     escalations: tuple[EscalationSpec, ...] = ()
     heartbeat: HeartbeatSpec | None = None
+    drilled: DrillsSpec = field(default_factory=DrillsSpec)
     runbooks: frozenset[str] = frozenset()  # the stems of runbooks/*.md
     pages: Mapping[str, Runbook] = field(default_factory=dict)  # those of them that are sound
     drills: Mapping[str, Drill] = field(default_factory=dict)  # by the stems of runbooks/drills/*.md

@@ -80,6 +80,18 @@ class DrillHead(Part):
     )  # fmt: skip
 
 
+class DrillsSpec(Part):
+    """Which drills opsbook runs by itself."""
+
+    pages: tuple[Name, ...] = Field(
+        (), description="Pages that are tried. Left out: none.", examples=[["disk-full", "service-down"]]
+    )
+    every: Seconds = Field(
+        30 * 86_400.0, ge=3600, description="How often each of them is.",
+        examples=["30d"], json_schema_extra={"default": "30d"},
+    )  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Act:
     """One block of a drill. `timeout` in seconds."""

@@ -22,7 +22,7 @@ from opsbook.book.dashboards import DashboardFile, dashboard_faults
 from opsbook.book.dependencies import levels
 from opsbook.book.document import Document, parse
 from opsbook.book.draft import COVER, FREEZES, PIPELINE, ROLES, STRATEGIES, Draft
-from opsbook.book.drills import Drill, is_drill, read_drill
+from opsbook.book.drills import Drill, DrillsSpec, is_drill, read_drill
 from opsbook.book.effective import resolve
 from opsbook.book.environment import Environment
 from opsbook.book.escalation_advice import escalation_faults
@@ -149,6 +149,7 @@ def _book(files: Files, draft: Draft, cover: Cover, warnings: tuple[Problem, ...
         incidents=draft.incidents,
         escalations=draft.escalations,
         heartbeat=draft.heartbeat,
+        drilled=draft.drilled,
         runbooks=MappingProxyType(dict(draft.pages)),
         drills=MappingProxyType(dict(draft.drills)),
         dashboards=MappingProxyType(dict(draft.dashboards)),
@@ -220,6 +221,7 @@ class _Reading:
             incidents=policy.incidents if policy else IncidentsSpec(),
             escalations=policy.escalations if policy else (),
             heartbeat=policy.heartbeat if policy else None,
+            drilled=policy.drills if policy else DrillsSpec(),
             runbooks=frozenset(_pages(paths)),
             pages=self._runbooks(paths),
             drills=self._drills(paths),

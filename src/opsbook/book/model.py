@@ -11,7 +11,7 @@ from opsbook.book.channels import Channel
 from opsbook.book.checklist import Checklist, ChecklistItem, ItemStage
 from opsbook.book.cover import Contact
 from opsbook.book.dashboards import DashboardFile
-from opsbook.book.drills import Drill
+from opsbook.book.drills import Drill, DrillsSpec
 from opsbook.book.effective import EffectiveService
 from opsbook.book.environment import Environment
 from opsbook.book.escalations import EscalationSpec, HeartbeatSpec
@@ -78,6 +78,7 @@ class Book:
     incidents: IncidentsSpec = field(default_factory=IncidentsSpec)
     escalations: tuple[EscalationSpec, ...] = ()
     heartbeat: HeartbeatSpec | None = None
+    drilled: DrillsSpec = field(default_factory=DrillsSpec)
     runbooks: Mapping[str, Runbook] = field(default_factory=dict)  # by the stems of runbooks/*.md
     drills: Mapping[str, Drill] = field(default_factory=dict)  # by the stems of runbooks/drills/*.md
     dashboards: Mapping[str, DashboardFile] = field(default_factory=dict)  # by the stems of their files

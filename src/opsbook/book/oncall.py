@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from opsbook.book.drills import DrillsSpec
 from opsbook.book.escalations import EscalationSpec, HeartbeatSpec
 from opsbook.book.fields import Line, Name, OrEmpty, Part, wrong
 from opsbook.book.incidents import IncidentSeverity, IncidentsSpec, SeveritySpec
@@ -94,6 +95,12 @@ class PolicyFile(Part):
     )
     escalations: tuple[EscalationSpec, ...] = Field(
         (), description="Who is paged about an incident; the first is the usual one."
+    )
+    drills: Annotated[DrillsSpec, OrEmpty] = Field(
+        default_factory=DrillsSpec,
+        description="Which drills opsbook runs by itself.",
+        examples=[{"pages": ["disk-full"], "every": "30d"}],
+        json_schema_extra={"default": {}},
     )
     heartbeat: HeartbeatSpec | None = Field(
         None, description="What is asked again and again, so that somebody notices when opsbook is gone."
