@@ -98,7 +98,7 @@ class PolicyFile(Part):
     )
     drills: Annotated[DrillsSpec, OrEmpty] = Field(
         default_factory=DrillsSpec,
-        description="Which drills opsbook runs by itself.",
+        description="Pages that are tried on the real fault, again and again.",
         examples=[{"pages": ["disk-full"], "every": "30d"}],
         json_schema_extra={"default": {}},
     )
