@@ -94,7 +94,10 @@ def problems(alerts: str, **more: str) -> list[str]:
         ),
         ("alerts: [{name: a b, condition: up}]", "alerts[0].name: expected a name such as HighErrorRate"),
         ("alerts: [{name: A, condition: up, labels: {severity: x}}]", "severity is set by opsbook"),
-        ("alerts: [{name: A, condition: up, actions: [{}]}]", "expected exactly one of page, channel and run"),
+        (
+            "alerts: [{name: A, condition: up, actions: [{}]}]",
+            "expected exactly one of page, channel and run",
+        ),
         ("alerts: [{name: A, condition: up, actions: [{channel: x}]}]", 'no channel is called "x"'),
         ("alerts: [{name: A, condition: up, services: [x]}]", 'no service is called "x"'),
         (

@@ -27,7 +27,9 @@ from opsbook.promql import Engine
 from opsbook.promql.parsing import parse
 
 PROMTOOL = shutil.which("promtool")
-COVER = {"opsbook.yaml": "name: shop\ncontacts: {on-call: {channel: ops-alerts}}\nchannels: {ops-alerts: {url: 'json://localhost'}}\n"}
+COVER = {
+    "opsbook.yaml": "name: shop\ncontacts: {on-call: {channel: ops-alerts}}\nchannels: {ops-alerts: {url: 'json://localhost'}}\n"
+}
 ALERTS = """
 alerts:
   - name: Slow

@@ -134,7 +134,9 @@ class AlertSpec(Part):
         None, description="The page of runbooks/ that says what to do.", examples=["high-error-rate"]
     )
     actions: tuple[Action, ...] = Field(
-        (), description="Who is told, and what is run.", examples=[[{"page": "on-call"}, {"channel": "ops-alerts"}]]
+        (),
+        description="Who is told, and what is run.",
+        examples=[[{"page": "on-call"}, {"channel": "ops-alerts"}]],
     )
     services: tuple[Name, ...] | None = Field(
         None, min_length=1, description="Only of these services.", examples=[["web"]]

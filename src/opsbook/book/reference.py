@@ -101,18 +101,18 @@ when it is not 0), an `http` one when the status is that of the line `HTTP 200` 
 
 """,
     "postmortem": """\
-The front matter of a post-mortem such as `incidents/2026-11-21-orders-fail.md`. What is wrong in one is a warning: it never
-keeps the handbook from being read. Tasks below the heading *Actions* are promises: `- [ ] TEXT (owner: ana, due:
-2026-12-01)`.
+The front matter of a post-mortem such as `incidents/2026-11-21-orders-fail.md`. What is wrong in one is a warning: it
+never keeps the handbook from being read. Tasks below the heading *Actions* are promises:
+`- [ ] TEXT (owner: ana, due: 2026-12-01)`.
 
 """,
     "drill": """\
-The front matter of a page of `runbooks/drills/`; its blocks set the fault up, inject it, verify that it is gone, and undo
-it, in a scratch environment: see [drills](../drills.md).
+The front matter of a page of `runbooks/drills/`; its blocks set the fault up, inject it, verify that it is gone, and
+undo it, in a scratch environment: see [drills](../drills.md).
 """,
     "troubleshooting": """\
-The front matter of a page of `troubleshooting/`. It is prose, and nothing of it runs; `opsbook diagnose SERVICE` lists the
-pages that name the service.
+The front matter of a page of `troubleshooting/`. It is prose, and nothing of it runs; `opsbook diagnose SERVICE` lists
+the pages that name the service.
 
 """,
     "freezes": """\
