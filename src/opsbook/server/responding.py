@@ -27,6 +27,9 @@ from opsbook.response.diagnosis.ports import Site as DiagnosisSite
 from opsbook.response.diagnosis.rendering import markdown, text
 from opsbook.response.diagnosis.room import Diagnoses
 from opsbook.response.diagnosis.watching import DiagnosisWatch
+from opsbook.response.drills.api import router as drill_routes
+from opsbook.response.drills.room import Drills
+from opsbook.response.drills.schedule import Schedule, in_a_process
 from opsbook.response.escalation.chains import pages_somebody
 from opsbook.response.escalation.desk import Desk
 from opsbook.response.incidents.api import router as incident_routes
@@ -102,6 +105,10 @@ class Responding:
                 log=ground.log,
             )
         )
+        self.drills = Drills(book, journal, now=now, mask=ground.secrets.mask)
+        self.schedule = Schedule(
+            book, self.drills, now=now, rehearse=in_a_process(ground.book), log=ground.log
+        )
         self._source = Source(
             book=book,
             now=now,
@@ -128,9 +135,11 @@ class Responding:
             if self._is_to_be_paged(incident) and not self._is_paged(incident.id):
                 self._opened(incident)  # a crash came between its opening and its first page
         self.postmortems.start()
+        self.schedule.start()
 
     def close(self) -> None:
         """Wake those that wait; runs themselves end with the durable work."""
+        self.schedule.close()
         self.desk.close()
         self.incidents.stop()
         self.postmortems.close()
@@ -192,6 +201,7 @@ class Responding:
             diagnosis_routes(self.diagnoses, ending),
             incident_routes(self.incidents),
             postmortem_routes(self.postmortems),
+            drill_routes(self.drills),
             self.desk.router(),
             self.desk.pages(_spark(self._watching)),
         )
