@@ -40,6 +40,16 @@ def dangling(draft: Draft) -> Iterator[Problem]:
     yield from _schedules(draft)
     yield from _status_page(draft)
     yield from _incidents(draft)
+    yield from _drills(draft)
+
+
+def _drills(draft: Draft) -> Iterator[Problem]:
+    """A drill tries a page, and what is on the schedule is a page."""
+    for drill in draft.drills.values():
+        yield from _runbook(draft, draft.document(drill.file), (), drill.head.runbook)
+    document = draft.document(POLICY)
+    for index, page in enumerate(draft.drilled.pages):
+        yield from _runbook(draft, document, ("drills", "pages"), page, key=index)
 
 
 def _incidents(draft: Draft) -> Iterator[Problem]:
@@ -238,7 +248,7 @@ def _alerts(draft: Draft) -> Iterator[Problem]:
 
 
 def _runbook(
-    draft: Draft, document: Document, loc: Loc, runbook: str | None, key: str = "runbook"
+    draft: Draft, document: Document, loc: Loc, runbook: str | None, key: str | int = "runbook"
 ) -> Iterator[Problem]:
     if runbook is not None and runbook not in draft.runbooks:
         hint = did_you_mean(runbook, draft.runbooks) or f"write runbooks/{runbook}.md"

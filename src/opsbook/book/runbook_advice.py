@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from opsbook.book.alerts import DEFAULT_ALERTS, HOST_ALERTS
+from opsbook.book.checklist import parted
+from opsbook.book.document import parse
 from opsbook.book.draft import Draft
+from opsbook.book.fences import read_page
 from opsbook.book.problems import Problem, did_you_mean
 from opsbook.book.runbooks import Block, Runbook
 
@@ -30,8 +33,10 @@ def _names(draft: Draft, page: Runbook, alerts: frozenset[str]) -> Iterator[Prob
     if page.head.owner is not None and contacts and page.head.owner not in contacts:
         hint = did_you_mean(page.head.owner, contacts)
         yield document.problem(("owner",), f'no contact is called "{page.head.owner}"', hint)
-    for index, alert in enumerate(page.head.alerts):
-        if alert not in alerts:
+    unknown = [(index, alert) for index, alert in enumerate(page.head.alerts) if alert not in alerts]
+    offered = offered_alerts(page.source) if unknown else frozenset[str]()
+    for index, alert in unknown:
+        if alert not in offered:
             hint = did_you_mean(alert, alerts)
             yield document.warning(("alerts", index), f'no alert is called "{alert}"', hint)
     for index, name in enumerate(page.head.environments or ()):
@@ -53,6 +58,36 @@ def _names(draft: Draft, page: Runbook, alerts: frozenset[str]) -> Iterator[Prob
                     did_you_mean(service, draft.service_names),
                     error=True,
                 )
+
+
+def offered_alerts(text: str) -> frozenset[str]:
+    """The alerts whose rules a page shows, to be copied into `monitoring/`: those that lead to it are no mistake.
+
+    Args:
+        text: the page, with or without its front matter. Both forms are known, opsbook's and that of Prometheus.
+    """
+    _, body = parted(text)
+    shown = [one for one in read_page(body).fences if one.info in {"yaml", "yml"} and not one.quoted]
+    documents = [parse("", one.content.encode("utf-8", "surrogatepass"))[0] for one in shown]
+    return frozenset(name for document in documents if document for name in _rules_of(document.data))
+
+
+def _rules_of(data: object) -> Iterator[str]:
+    match data:
+        case {"alerts": [*rules]}:
+            for rule in rules:
+                if isinstance(rule, Mapping) and isinstance(rule.get("name"), str):
+                    yield rule["name"]
+        case {"groups": [*groups]}:
+            for group in groups:
+                yield from _rules_of_group(group)
+
+
+def _rules_of_group(group: object) -> Iterator[str]:
+    rules = group.get("rules") if isinstance(group, Mapping) else None
+    for rule in rules if isinstance(rules, list | tuple) else ():
+        if isinstance(rule, Mapping) and isinstance(rule.get("alert"), str):
+            yield rule["alert"]
 
 
 def _care(page: Runbook) -> Iterator[Problem]:
