@@ -23,7 +23,7 @@ AFTER: Final = 60.0
 KINDS: Final = (
     "deployment.requested", "deployment.phase", "deployment.succeeded", "deployment.reverted",
     "deployment.rolled_back", "deployment.aborted", "deployment.failed", "deployment.superseded", "release.created",
-    "book.changed", "instance.changed", "probe.down", "traffic.proxy", "runbook.started",
+    "book.changed", "book.version_written", "instance.changed", "probe.down", "traffic.proxy", "runbook.started",
 )  # fmt: skip
 MOST: Final = 8
 _HALF: Final = 1200.0  # seconds after which the time speaks half as much for a change
@@ -74,11 +74,20 @@ def suspects(
         related: whether one service depends on the other.
     """
     latest, ordered = incident.started_at + AFTER, sorted(events, key=lambda one: one.id)
+    ours = {event.data.get("commit") for event in ordered if event.kind == "book.version_written"} - {
+        "",
+        None,
+    }
     live, found = _live(ordered), dict[str, _Found]()
     gone = _gone(ordered, live, incident.started_at)
     for one in (
         *_secrets(ordered),
-        *(read for event in ordered if (read := _read(event, incident)) is not None),
+        *(
+            read
+            for event in ordered
+            if not (event.kind == "book.changed" and event.data.get("commit") in ours)  # opsbook wrote it
+            and (read := _read(event, incident)) is not None
+        ),
     ):
         known = replace(one, at=live[one.key], text=f"{one.text}, and went live") if one.key in live else one
         if not incident.started_at - LOOK_BACK <= known.at <= latest:
@@ -164,11 +173,6 @@ def _read(event: Happened, incident: Incident) -> _Found | None:
             text = f"{line(event.actor, 40)} ran the page {line(str(data.get('page', '')), 60)}"
             return _Found(
                 f"run:{data.get('id')}", "runbook", event.subject, text, event.at, event.id, service
-            )
-        case "deployment.reverted":
-            text = f"opsbook took a release of {service} back"
-            return _Found(
-                f"reverted:{data.get('id')}", "rollback", event.subject, text, event.at, event.id, service
             )
         case "instance.changed" if data.get("exit"):
             text = f"an instance of {service} ended: {line(str(data.get('exit')), 80)}"

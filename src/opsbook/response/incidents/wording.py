@@ -27,8 +27,8 @@ def _firing(data: Data, _: str) -> str:
 
 def _phase(data: Data, service: str) -> str:
     phase = str(data["phase"])
-    if phase in ("done", "failed", "rolled_back", "pending", "gated", "draining", "ready"):
-        return ""  # said by the events of its beginning and end
+    if phase not in ("shifting", "analysing", "aborting"):
+        return ""  # said by the events of its beginning and end, or nobody's concern
     return (
         f"{service} {data.get('version', '')}: {phase.replace('_', ' ')}, {data.get('message') or 'goes on'}"
     )
@@ -77,6 +77,8 @@ def _changed(data: Data, _: str) -> str:
 
 
 def _instance(data: Data, service: str) -> str:
+    if not data.get("exit") and data["state"] not in ("failed", "backoff"):
+        return ""  # opsbook itself wanted it
     return f"an instance of {service} is {data['state']}" + (f": {data['exit']}" if data.get("exit") else "")
 
 

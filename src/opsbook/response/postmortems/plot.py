@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape
 from opsbook.response.postmortems.markdown import one_line
 
 WIDTH, LEFT, RIGHT, TOP = 840, 64, 24, 24
-PANEL, BETWEEN, LABEL, LABELS = 132, 34, 15, 4
+PANEL, BETWEEN, LABEL, LABELS = 132, 34, 15, 6
 MOST_LINES = 5
 MOST_MARKS = 12
 _STROKES = (("a", ""), ("b", "6 3"), ("c", "2 2"), ("d", "8 3 2 3"), ("e", "1 4"))
@@ -65,7 +65,9 @@ def svg(
 ) -> str:
     """The file's text. Times are epoch seconds; `band` is the incident."""
     frame = _Frame(start, max(end, start + 1.0))
-    shown = sorted((mark for mark in marks if start <= mark.at <= end), key=lambda mark: mark.at)[:MOST_MARKS]
+    shown = sorted((mark for mark in marks if start <= mark.at <= end), key=lambda mark: mark.at)[
+        -MOST_MARKS:
+    ]
     top = TOP + LABEL * min(LABELS, max(1, len(shown))) + 8
     bottom = top + len(panels) * (PANEL + BETWEEN) - BETWEEN
     height = bottom + 28
@@ -102,12 +104,24 @@ def _band(frame: _Frame, band: tuple[float, float], top: int, bottom: int) -> It
 
 
 def _marks(frame: _Frame, marks: Sequence[Mark], top: int, bottom: int) -> Iterator[str]:
-    for number, mark in enumerate(marks):
-        x, y = frame.x(mark.at), TOP + LABEL * (number % LABELS)
+    told = _told(marks)
+    for mark in marks:
+        row = told.index(mark) if mark in told else LABELS - 1
+        x, y = frame.x(mark.at), TOP + LABEL * (row % LABELS)
         kind = mark.kind if mark.kind in {"deploy", "detect", "end"} else "detect"
         anchor, shift = ("end", -4) if x > WIDTH * 0.7 else ("start", 4)
         yield f'<line class="{kind}" x1="{x}" x2="{x}" y1="{y - 9}" y2="{bottom}"/>'
-        yield f'<text x="{x + shift}" y="{y}" text-anchor="{anchor}">{_text(mark.text, 48)}</text>'
+        if mark in told:
+            yield f'<text x="{x + shift}" y="{y}" text-anchor="{anchor}">{_text(mark.text, 48)}</text>'
+
+
+def _told(marks: Sequence[Mark]) -> list[Mark]:
+    """Those with words, as many as there are rows for them: what is no deployment, and the last ones before that."""
+    others = [mark for mark in marks if mark.kind != "deploy"][:LABELS]
+    first = min((mark.at for mark in others), default=math.inf)
+    deploys = [mark for mark in marks if mark.kind == "deploy"]
+    near = sorted(deploys, key=lambda mark: (mark.at > first, abs(mark.at - first) if others else -mark.at))
+    return sorted([*others, *near[: LABELS - len(others)]], key=lambda mark: mark.at)
 
 
 def _panel(frame: _Frame, panel: Panel, top: int) -> Iterator[str]:
