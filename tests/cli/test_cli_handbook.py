@@ -62,6 +62,49 @@ def test_init_changes_nothing_that_is_there(call: Any, project: Path) -> None:
     assert not (project / "ops" / "opsbook.yaml").exists()
 
 
+def test_init_brings_the_standard_runbooks_without_a_warning(
+    call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They belong to who answers for the handbook, and `check` has nothing against them that it had not before."""
+    monkeypatch.chdir(tmp_path)
+    assert call(None, "init", "bare").code == 0
+    made = call(None, "init", "shop", "--with-runbooks")
+    assert made.code == 0
+    assert "shop/ops/runbooks/drills/disk-full.md" in made.out.splitlines()
+    assert "rules to copy into monitoring/alerts.yaml" in made.err
+    monkeypatch.chdir(tmp_path / "bare")
+    before = [line for line in call(None, "check").out.splitlines() if "no runbooks yet" not in line]
+    monkeypatch.chdir(tmp_path / "shop")
+    checked = call(None, "check")
+    assert (0, []) == (checked.code, [line for line in checked.out.splitlines() if line not in before])
+    cover = (tmp_path / "shop/ops/opsbook.yaml").read_text()
+    owner = next(line.split()[1] for line in cover.splitlines() if line.startswith("owner:"))
+    pages = [path.read_text() for path in (tmp_path / "shop/ops/runbooks").glob("*.md")]
+    assert len(pages) >= 15
+    assert all(f"\nowner: {owner}\n" in page for page in pages)
+
+
+def test_init_adds_the_runbooks_that_a_handbook_lacks(call: Any, project: Path) -> None:
+    """A page that is there stays as it is, with its drill or without; a second time there is nothing to do."""
+    runbooks = project / "ops" / "runbooks"
+    runbooks.mkdir()
+    (runbooks / "disk-full.md").write_text("# Our own\n")
+    cover = project / "ops" / "opsbook.yaml"
+    cover.write_text("name: shop\nowner: ops\ncontacts: {ops: {email: ops@example.com}}\n")
+    added = call(None, "init", "--with-runbooks")
+    assert added.code == 0
+    assert "kept as they are: disk-full\n" in added.err
+    assert (runbooks / "disk-full.md").read_text() == "# Our own\n"
+    assert not (runbooks / "drills" / "disk-full.md").exists()
+    assert "\nowner: ops\n" in (runbooks / "slow-api.md").read_text()
+    assert "name: shop\n" in cover.read_text()
+    before = {path: path.stat().st_mtime_ns for path in runbooks.rglob("*.md")}
+    again = call(None, "init", "--with-runbooks")
+    assert (0, "") == (again.code, again.out)
+    assert before == {path: path.stat().st_mtime_ns for path in runbooks.rglob("*.md")}
+    assert call(None, "check").code == 0
+
+
 def test_check_prints_place_and_way_out_and_ends_with_2(call: Any, project: Path) -> None:
     """`file:line:` first, as editors want it."""
     service = project / "ops" / "services" / "hello.yaml"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from opsbook.errors import Conflict, Failed, Invalid, OpsbookError
+from opsbook.errors import Invalid, OpsbookError
 from opsbook.terminal import Session, count
 from opsbook.terminal.commands import Command
 
@@ -30,21 +30,33 @@ def init(session: Session, *, folder: Path, name: str | None, with_runbooks: boo
     Examples:
       opsbook init shop        a new folder with a handbook and a service that runs
       opsbook init             a handbook for the project in this folder
+      opsbook init --with-runbooks    with the standard set of runbooks; where a handbook is, what it lacks of them
 
     Existing files are never changed.
     """
     from opsbook.book.detect import detect
     from opsbook.book.scaffold import as_name, scaffold
+    from opsbook.cli.init_runbooks import add_runbooks, offer_rules, write
+    from opsbook.response.standard import copies
 
     project = folder.absolute()
-    if (project / "ops" / "opsbook.yaml").exists():
-        raise Invalid("there is a handbook already", where=str(project / "ops"), hint="opsbook check")
+    there = next((one for one in (project / "ops", project) if (one / "opsbook.yaml").exists()), None)
+    if there is not None and with_runbooks:
+        add_runbooks(session, there)
+        return
+    if there == project / "ops":
+        raise Invalid(
+            "there is a handbook already",
+            where=str(there),
+            hint="opsbook check; opsbook init --with-runbooks adds the standard runbooks to it",
+        )
     called = as_name(name or project.name, "handbook")
     proposals = detect(_listing(project), name=called)
-    texts = scaffold(called, proposals=proposals, owner=_user(), email=_email(project))
+    owner = _user()
+    texts = scaffold(called, proposals=proposals, owner=owner, email=_email(project))
     if with_runbooks:
-        texts |= _runbooks()
-    _write(project, texts)
+        texts |= {f"ops/{path}": text for path, text in copies(as_name(owner, "me")).items()}
+    write(project, texts)
 
     terminal, style = session.terminal, session.terminal.message_style
     terminal.data(*(str(folder / path) for path in texts))
@@ -54,22 +66,14 @@ def init(session: Session, *, folder: Path, name: str | None, with_runbooks: boo
         terminal.message(
             f"{style.state('ok', 'made')} hello: nothing to run was recognised, so here is a service to begin with"
         )
+    if with_runbooks:
+        offer_rules(session, texts)
     services = " ".join(proposal.name for proposal in proposals) or "hello"
     enter = "" if project == Path.cwd() else f"cd {folder} && "
     terminal.message(
         f"{style.symbol('ok')} {count(len(texts), 'file')} for the handbook {called}",
         f"{style.paint('next:', 'cyan')} {enter}opsbook up --detach && opsbook deploy {services} --to local",
     )
-
-
-def _runbooks() -> dict[str, str]:
-    """The standard set, as it is shipped: from now on the handbook's own."""
-    from opsbook.response.standard import standard_pages
-
-    pages = standard_pages().values()
-    return {f"ops/runbooks/{one.name}.md": one.runbook for one in pages} | {
-        f"ops/runbooks/drills/{one.name}.md": one.drill for one in pages
-    }
 
 
 def _listing(project: Path) -> dict[str, str]:
@@ -115,21 +119,3 @@ def _email(project: Path) -> str | None:
     except OpsbookError:
         return None
     return answer.output.decode("utf-8", "replace").strip() or None if answer.code == 0 else None
-
-
-def _write(project: Path, texts: dict[str, str]) -> None:
-    there = [path for path in texts if (project / path).exists()]
-    if there:
-        raise Conflict(
-            f"{', '.join(there)} {'is' if len(there) == 1 else 'are'} there already",
-            where=str(project),
-            hint="move it away, or make the handbook in a new folder: opsbook init DIR",
-        )
-    try:
-        for path, text in texts.items():
-            (project / path).parent.mkdir(parents=True, exist_ok=True)
-            (project / path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise Failed(
-            f"cannot write: {error.strerror or error}", where=str(error.filename or project)
-        ) from error
