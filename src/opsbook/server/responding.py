@@ -20,7 +20,7 @@ import opsbook.response.pages as response_pages
 from opsbook.deployment.entries import url_of
 from opsbook.deployment.site import Site as DeploymentSite
 from opsbook.errors import NotFound, OpsbookError
-from opsbook.journal import Durable, Event
+from opsbook.journal import Durable
 from opsbook.promql.model import Matrix
 from opsbook.response.diagnosis.api import router as diagnosis_routes
 from opsbook.response.diagnosis.ports import Site as DiagnosisSite
@@ -44,6 +44,7 @@ from opsbook.response.postmortems.site import Site as PostmortemSite
 from opsbook.response.runbooks.api import router as runbook_routes
 from opsbook.response.runbooks.room import Runbooks
 from opsbook.response.runbooks.site import Site as RunbookSite
+from opsbook.server.belonging import Belonging
 from opsbook.server.console.live import Watch
 from opsbook.server.console.shell import Shell
 from opsbook.server.duty import Duty
@@ -105,6 +106,13 @@ class Responding:
                 log=ground.log,
             )
         )
+        self.belonging = Belonging(
+            journal,
+            run=self.runbooks.records.run,
+            unfinished=self.runbooks.records.unfinished,
+            add=self.incidents.add_run,
+            log=ground.log,
+        )
         self.drills = Drills(book, journal, now=now, mask=ground.secrets.mask)
         self.schedule = Schedule(
             book, self.drills, now=now, rehearse=in_a_process(ground.book), log=ground.log
@@ -126,7 +134,7 @@ class Responding:
         """After durable work was launched: go on with what a crash interrupted."""
         self.incidents.on_opened(self._opened)
         self.incidents.on_changed(self.desk.room.follow)
-        self._unsubscribe = self._ground.journal.subscribe(self._happened)
+        self.belonging.start()
         self.runbooks.start()
         self._duty.ready(self._watching.alerting, self.runbooks)
         self.incidents.start()
@@ -145,6 +153,7 @@ class Responding:
         self.postmortems.close()
         self.diagnoses.close()
         self.runbooks.close()
+        self.belonging.close()
 
     # --- what happens when an incident opens
 
@@ -181,14 +190,6 @@ class Responding:
         except NotFound:
             return False
         return True
-
-    def _happened(self, event: Event) -> None:
-        """A run that was started for an incident belongs to it."""
-        if event.kind != "runbook.started":
-            return
-        run = self.runbooks.records.run(str(event.data["id"]))
-        if run.incident:
-            self.incidents.add_run(run.incident, run.id, event.actor)
 
     # --- faces
 
