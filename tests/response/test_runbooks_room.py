@@ -13,6 +13,7 @@ from runbook_house import ANA, BEN, House, handbook
 
 from opsbook.book.problems import HandbookError
 from opsbook.errors import Conflict, Invalid, Locked, NotAllowed, OpsbookError
+from opsbook.response.runbooks.live import Live
 from opsbook.world.words import Instance, InstanceState
 
 Make = Callable[..., House]
@@ -457,3 +458,15 @@ def _says(place: Path, words: bytes) -> bool:
         return (place / "cmdline").read_bytes().startswith(words)
     except OSError:
         return False
+
+
+def test_a_flood_is_not_held_in_memory() -> None:
+    """Neither its text nor one entry for each of its pieces; what comes after it is told."""
+    live = Live()
+    live.say("run-1", {"type": "began"})
+    for _ in range(2000):
+        live.say("run-1", {"type": "output", "step": "a", "text": "x" * 4096})
+    live.say("run-1", {"type": "ended", "step": "a"})
+    held = live._runs["run-1"]
+    assert len(held) <= 512 * 1024 // 4096 + 2
+    assert {"type": "ended", "step": "a"} == held[-1]

@@ -33,7 +33,7 @@ class Live:
                     self._held.pop(self._runs.popitem(last=False)[0], None)
             size = self._held[run] = self._held.get(run, 0) + len(what.get("text", ""))
             if what["type"] == "output" and size > _MOST_CHARACTERS:
-                what = {**what, "text": ""}  # a flood: the end of it is in the record
+                return  # a flood: the end of it is in the record
             self._runs[run].append(what)
             self._news.notify_all()
 
