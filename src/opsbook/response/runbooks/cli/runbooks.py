@@ -11,8 +11,10 @@ from typing import Any
 
 import click
 
-from opsbook.errors import Conflict, Invalid
+from opsbook.errors import Conflict, Invalid, NotFound
+from opsbook.response.drills.cli import API as DRILLS
 from opsbook.response.drills.cli import test
+from opsbook.response.drills.words import in_a_cell, in_a_line
 from opsbook.response.runbooks.cli.following import plain
 from opsbook.response.runbooks.cli.run import complete_page
 from opsbook.terminal import Session, Style, age, duration, share, table
@@ -40,13 +42,15 @@ def runbooks(ctx: click.Context) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
 def list_(session: Session, as_json: bool = False) -> None:
-    """Every page with its owner, its review and how its runs went.
+    """Every page with its owner, its review, how its runs went, and how it did when it was drilled last.
 
     \b
     Examples:
       opsbook runbooks list
     """
     answer = session.api.get(API)
+    drilled = _drilled(session)
+    answer["runbooks"] = [page | {"drill": drilled.get(page["name"])} for page in answer["runbooks"]]
     terminal = session.terminal
     if as_json:
         terminal.json(answer)
@@ -56,10 +60,19 @@ def list_(session: Session, as_json: bool = False) -> None:
             "no runbooks yet", f"{terminal.message_style.paint('hint:', 'cyan')} opsbook runbooks new NAME"
         )
         return
-    words = ("PAGE", "TITLE", "STEPS", "RISK", "OWNER", "LAST RUN", "WORKED", "TAKES", "REVIEWED")
+    words = ("PAGE", "TITLE", "STEPS", "RISK", "OWNER", "LAST RUN", "WORKED", "TAKES", "TESTED", "REVIEWED")
     heading = [terminal.style.paint(word, "dim") for word in words]
     now = time.time()
     terminal.data(*table([heading, *(_row(page, terminal.style, now) for page in answer["runbooks"])]))
+
+
+def _drilled(session: Session) -> Mapping[str, Any]:
+    """How the last drill of each page went; nothing where the server has no drills."""
+    try:
+        found: Mapping[str, Any] = session.api.get(DRILLS)["drills"]
+    except NotFound:
+        return {}
+    return found
 
 
 def _row(page: Mapping[str, Any], style: Style, now: float) -> list[str]:
@@ -76,7 +89,8 @@ def _row(page: Mapping[str, Any], style: Style, now: float) -> list[str]:
     return [
         page["name"], plain(page["title"]), str(page["steps"]) if page["executable"] else style.paint("to read", "dim"),
         page["risk"] if page["steps"] else "-", page["owner"] or "-", ran, share(rate) if rate is not None else "-",
-        duration(seconds) if seconds is not None else "-", page["reviewed"] or "-",
+        duration(seconds) if seconds is not None else "-",
+        in_a_cell(page["drill"], now) if page["executable"] else "-", page["reviewed"] or "-",
     ]  # fmt: skip
 
 
@@ -85,13 +99,14 @@ def _row(page: Mapping[str, Any], style: Style, now: float) -> list[str]:
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with every block.")
 @click.pass_obj
 def show(session: Session, page: str, as_json: bool) -> None:
-    """A page as it is written, and how its runs went.
+    """A page as it is written, how its runs went, and how it did when it was drilled last.
 
     \b
     Examples:
       opsbook runbooks show disk-full
     """
     answer = session.api.get(f"{API}/{page}")
+    answer["drill"] = _drilled(session).get(answer["name"])
     if as_json:
         session.terminal.json(answer)
         return
@@ -103,6 +118,8 @@ def show(session: Session, page: str, as_json: bool) -> None:
         session.terminal.message(
             "", style.paint(f"{evidence['runs']} runs{worked}: opsbook runs list --page {page}", "dim")
         )
+    if answer["drill"]:
+        session.terminal.message("", style.paint(plain(in_a_line(answer["drill"], time.time())), "dim"))
     if answer["executable"]:
         wanted = " ".join(
             f"--param {one['name']}=..." for one in answer["params"] if one.get("default") is None
