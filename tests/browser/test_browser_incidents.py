@@ -17,6 +17,7 @@ from respond_stand import Heard, Responding
 from stand import SERVICES
 
 from opsbook.deployment.model import Outcome
+from opsbook.errors import NotFound
 from opsbook.response.pages.source import Source
 from opsbook.server.console.console import Parts
 
@@ -40,6 +41,9 @@ class Paging:
 
     def next_in_words(self, escalation: object) -> str:
         return "team-lead in 3m 10s"
+
+    def acknowledge(self, incident_id: str, actor: str) -> None:
+        raise NotFound(f"nobody was paged about {incident_id}")
 
 
 class Night(Monitored, Responding):

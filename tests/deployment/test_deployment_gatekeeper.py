@@ -93,6 +93,7 @@ class House:
             secrets=SimpleNamespace(mask=lambda text: text.replace("hunter2", "***")),
             runtime=SimpleNamespace(instances=lambda *_: ()),
             budget=lambda *_: Unlimited(),
+            incident_open=lambda _: False,
             telemetry=SimpleNamespace(named=lambda *_, **__: None),
         )
         self.site = site

@@ -34,9 +34,13 @@ _START_TIMEOUT = "start_timeout: 8s"  # as examples/shop/ops/services/web.yaml h
 
 
 class Stage:
-    """A temporary folder with the handbook in `ops/`, the sources beside it and opsbook's state in `.opsbook/`."""
+    """A temporary folder with the handbook in `ops/`, the sources beside it and opsbook's state in `.opsbook/`.
 
-    def __init__(self) -> None:
+    Args:
+        git: keep the handbook in git, where there is one.
+    """
+
+    def __init__(self, *, git: bool = False) -> None:
         # Unix sockets have short paths only; the default temporary folder of some systems has a long one.
         self.folder = Path(tempfile.mkdtemp(prefix="opsbook-demo-", dir="/tmp"))
         shutil.copytree(shop(), self.folder, dirs_exist_ok=True)
@@ -58,7 +62,7 @@ class Stage:
         objectives.write_text(objectives.read_text().replace(_TARGET, "target: 99%"))
         web = self.folder / "ops" / "services" / "web.yaml"
         web.write_text(web.read_text().replace(_START_TIMEOUT, "start_timeout: 4s"))
-        self.git = self._keep_in_git()
+        self.git = git and self._keep_in_git()
 
     @property
     def state(self) -> Path:

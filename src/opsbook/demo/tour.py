@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parse(arguments)
     narrator = Narrator()
-    stage = Stage()
+    stage = Stage(git=True)
     play = Play(stage, narrator, rate=options.rate, connections=options.connections)
     narrator.line("opsbook deploys a small shop, well and badly, while customers send requests all the time.")
     narrator.line(f"Everything happens in {stage.folder} and on loopback ports; it takes about two minutes.")

@@ -37,7 +37,6 @@ from opsbook.response.incidents.model import Incident
 from opsbook.response.incidents.room import Incidents
 from opsbook.response.oncall.api import router as oncall_routes
 from opsbook.response.pages.source import Source
-from opsbook.response.pages.watching import ResponseWatch
 from opsbook.response.postmortems.api import router as postmortem_routes
 from opsbook.response.postmortems.room import Postmortems
 from opsbook.response.postmortems.site import Site as PostmortemSite
@@ -198,8 +197,8 @@ class Responding:
         ending = self._ground.stopping.is_set
         return (
             oncall_routes(self.oncall),
-            runbook_routes(self.runbooks, ending),
-            diagnosis_routes(self.diagnoses, ending),
+            runbook_routes(self.runbooks, ending, self._incident_in),
+            diagnosis_routes(self.diagnoses, ending, self._incident_in),
             incident_routes(self.incidents),
             postmortem_routes(self.postmortems),
             drill_routes(self.drills),
@@ -207,15 +206,17 @@ class Responding:
             self.desk.pages(_spark(self._watching)),
         )
 
+    def _incident_in(self, name: str) -> str | None:
+        return self.incidents.get(name).environment or None
+
     @property
     def source(self) -> Source:
         """What the console shows of it."""
         return self._source
 
     def watches(self) -> tuple[Watch, ...]:
-        """What makes its pages live."""
+        """What makes the pages of on call and of diagnoses live; the others come with `source`."""
         return (
-            ResponseWatch(self._source),
             oncall_pages.OnCallWatch(self.oncall),
             DiagnosisWatch(self.diagnoses),
         )

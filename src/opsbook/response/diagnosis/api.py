@@ -7,9 +7,9 @@ import json
 import queue
 import threading
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,10 +17,12 @@ from opsbook.errors import Conflict
 from opsbook.response.diagnosis.model import Diagnosis
 from opsbook.response.diagnosis.rendering import markdown
 from opsbook.response.diagnosis.room import BUDGET, Diagnoses
-from opsbook.security.api import Visible, Where, Who, in_body, requires, requires_somewhere
+from opsbook.security.api import Visible, Where, Who, allowing, in_body, requires, requires_somewhere
+from opsbook.security.model import Action
 from opsbook.security.plan import may, sees
 
 LONGEST_BUDGET = 120.0
+Allow = Annotated[Callable[[Action, str | None], None], Depends(allowing)]
 
 
 class DiagnosisBody(BaseModel):
@@ -46,11 +48,16 @@ def of_diagnosis(room: Diagnoses) -> Where:
     return find
 
 
-def router(room: Diagnoses, stopping: Callable[[], bool] = lambda: False) -> APIRouter:
+def router(
+    room: Diagnoses,
+    stopping: Callable[[], bool] = lambda: False,
+    incident_in: Callable[[str], str | None] | None = None,
+) -> APIRouter:
     """All routes.
 
     Args:
         stopping: whether the server ends; streams end then.
+        incident_in: the environment of an incident, of whose record it becomes a part. Raises NotFound.
     """
     routes = APIRouter(prefix="/api/response/diagnoses", tags=["diagnosis"])
     looking = requires("view", of_diagnosis(room))
@@ -70,8 +77,10 @@ def router(room: Diagnoses, stopping: Callable[[], bool] = lambda: False) -> API
         return {"diagnoses": [one.to_json() for one in found]}
 
     @routes.post("", status_code=202, dependencies=[requires("view", in_body("environment"))])
-    def begin(body: DiagnosisBody, who: Who) -> dict[str, Any]:
+    def begin(body: DiagnosisBody, who: Who, allow: Allow) -> dict[str, Any]:
         """Begin to look; what comes is told by ``/live``."""
+        if body.incident and incident_in is not None:
+            allow("run", incident_in(body.incident))
         pages = body.runbooks and may(who, "run", body.environment).allowed
         name = room.begin(
             body.environment,

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 
 from opsbook.book.runbooks import Block, Runbook
+from opsbook.errors import NotAllowed
 from opsbook.response.pages.asking import Field, Fields, Question, act, ask
 from opsbook.response.pages.runbooks import GIVEN
 from opsbook.response.pages.runs import found_for
@@ -15,6 +16,7 @@ from opsbook.response.pages.source import Json, Shell, Source
 from opsbook.response.runbooks.model import Run
 from opsbook.response.runbooks.plan import order, started_steps
 from opsbook.security.model import Identity
+from opsbook.security.plan import may
 
 Do = Callable[[Source, Run, Identity, dict[str, str]], object]
 Ask = Callable[[Source, Run], Question]
@@ -38,7 +40,12 @@ def _add(routes: APIRouter, source: Source, shell: Shell, verb: str, question: A
         run = found_for(source, request, name)
 
         def done() -> None:
-            do(source, run, request.state.identity, fields)
+            identity = request.state.identity
+            for place in source.runbooks.environments(run):
+                decision = may(identity, "approve" if verb == "approve" else "run", place)
+                if not decision.allowed:
+                    raise NotAllowed(decision.why)
+            do(source, run, identity, fields)
 
         return act(shell, request, question(source, run), done, f"/runs/{run.id}")
 

@@ -21,6 +21,7 @@ from opsbook.response.pages.source import Shell, Source
 from opsbook.response.pages.states import condition_of, review_of, sentence, share
 from opsbook.response.runbooks.model import Run
 from opsbook.response.runbooks.plan import order
+from opsbook.response.runbooks.reach import environments_of
 from opsbook.response.runbooks.views import page_view
 from opsbook.security.api import signed_in
 from opsbook.security.model import Decision, Identity
@@ -73,13 +74,15 @@ def router(source: Source, shell: Shell, route_class: type[APIRoute]) -> APIRout
         }
         incident, plan, error = fields.get("incident", "")[:100], None, None
         try:
-            environment = _environment(source.book().runbook(name), given)
+            places = environments_of(source.book().runbook(name), given)
             if fields.get("do") == "dry":
                 plan = source.runbooks.plan(name, given)
             else:
-                decision = may(identity, "run", environment)
-                if not decision.allowed:
-                    raise NotAllowed(decision.why)
+                known = (source.incidents.get(incident).environment or None,) if incident else ()
+                for place in (*(places or (None,)), *known):
+                    decision = may(identity, "run", place)
+                    if not decision.allowed:
+                        raise NotAllowed(decision.why)
                 run, _ = source.runbooks.run(
                     name, given, identity.actor, incident=incident, stepwise="stepwise" in fields
                 )
@@ -104,15 +107,6 @@ def _looking(request: Request) -> Identity:
     if not decision.allowed:
         raise NotAllowed(decision.why)
     return identity
-
-
-def _environment(page: Runbook, given: Mapping[str, str]) -> str | None:
-    """Where a run would work; None: the page does not say."""
-    for name, spec in page.head.params.items():
-        if spec.type == "environment":
-            value = given.get(name, spec.default)
-            return str(value) if value is not None else None
-    return None
 
 
 # --- the index

@@ -14,6 +14,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from opsbook.response.runbooks.model import Run
+from opsbook.response.runbooks.reach import environments_of
 from opsbook.response.runbooks.room import Runbooks
 from opsbook.response.runbooks.views import page_view, run_line
 from opsbook.security.api import Visible, Where, Who, allowing, requires, requires_nothing, requires_somewhere
@@ -57,15 +58,18 @@ def of_run(room: Runbooks) -> Where:
     return find
 
 
-def router(room: Runbooks, stopping: Callable[[], bool]) -> APIRouter:
+def router(
+    room: Runbooks, stopping: Callable[[], bool], incident_in: Callable[[str], str | None] | None = None
+) -> APIRouter:
     """All routes.
 
     Args:
         stopping: whether the server ends; streams end then.
+        incident_in: the environment of an incident, of whose record a run becomes a part. Raises NotFound.
     """
     routes = APIRouter(prefix="/api/response", tags=["runbooks"])
     _pages(routes, room)
-    _runs(routes, room, stopping)
+    _runs(routes, room, stopping, incident_in)
     _decisions(routes, room)
     return routes
 
@@ -88,7 +92,12 @@ def _pages(routes: APIRouter, room: Runbooks) -> None:
         return page_view(room.book.runbook(name), room.records.runs(page=name), whole=True)
 
 
-def _runs(routes: APIRouter, room: Runbooks, stopping: Callable[[], bool]) -> None:
+def _runs(
+    routes: APIRouter,
+    room: Runbooks,
+    stopping: Callable[[], bool],
+    incident_in: Callable[[str], str | None] | None,
+) -> None:
     @routes.get("/runs", dependencies=[requires_somewhere("view")])
     def runs(visible: Visible, page: str | None = None, limit: int = 50) -> dict[str, Any]:
         """The newest first."""
@@ -98,11 +107,12 @@ def _runs(routes: APIRouter, room: Runbooks, stopping: Callable[[], bool]) -> No
     @routes.post("/runs", status_code=201, dependencies=[requires_nothing()])
     def start(body: RunBody, who: Who, allow: Allow) -> dict[str, Any]:
         """Start a page, or say what it would do."""
-        environment = _environment(room, body)
+        for environment in environments_of(room.book.runbook(body.page), body.params) or (None,):
+            allow("view" if body.dry_run else "run", environment)
         if body.dry_run:
-            allow("view", environment)
             return room.plan(body.page, body.params)
-        allow("run", environment)
+        if body.incident and incident_in is not None:
+            allow("run", incident_in(body.incident))
         run, attached = room.run(
             body.page, body.params, who.actor, incident=body.incident, stepwise=body.stepwise
         )
@@ -125,46 +135,48 @@ def _runs(routes: APIRouter, room: Runbooks, stopping: Callable[[], bool]) -> No
 def _decisions(routes: APIRouter, room: Runbooks) -> None:
     deciding = requires("run", of_run(room))
 
+    def everywhere(action: Action) -> Any:
+        """Where else it works: a page may lead from one environment into another."""
+
+        def check(name: str, allow: Allow) -> None:
+            for environment in room.environments(room.records.run(name)):
+                allow(action, environment)
+
+        return Depends(check)
+
+    also = everywhere("run")
+
     # Approving refuses with better words than a role that is missing: it decides for itself.
-    @routes.post("/runs/{name}/approve", dependencies=[requires_nothing()])
+    @routes.post("/runs/{name}/approve", dependencies=[requires_nothing(), everywhere("approve")])
     def approve(name: str, body: DecisionBody, who: Who, allow: Allow) -> dict[str, Any]:
         """Say yes to a step of somebody else's run."""
         allow("approve", room.records.run(name).environment)
         room.approve(name, who, step=body.step, comment=body.reason, bound=body.binding)
         return room.view(name)
 
-    @routes.post("/runs/{name}/resume", dependencies=[deciding])
+    @routes.post("/runs/{name}/resume", dependencies=[deciding, also])
     def resume(name: str, body: DecisionBody, who: Who) -> dict[str, Any]:
         """What it waited for is done; or, with a step, everything from there on anew."""
         room.resume(name, who.actor, step=body.step, note=body.reason, params=body.params)
         return room.view(name)
 
-    @routes.post("/runs/{name}/retry", dependencies=[deciding])
+    @routes.post("/runs/{name}/retry", dependencies=[deciding, also])
     def retry(name: str, body: DecisionBody, who: Who) -> dict[str, Any]:
         """Try a step anew."""
         room.retry(name, who.actor, step=body.step, reason=body.reason)
         return room.view(name)
 
-    @routes.post("/runs/{name}/skip", dependencies=[deciding])
+    @routes.post("/runs/{name}/skip", dependencies=[deciding, also])
     def skip(name: str, body: DecisionBody, who: Who) -> dict[str, Any]:
         """Pass a step over, with a reason."""
         room.skip(name, who.actor, step=body.step, reason=body.reason)
         return room.view(name)
 
-    @routes.post("/runs/{name}/cancel", dependencies=[deciding])
+    @routes.post("/runs/{name}/cancel", dependencies=[deciding, also])
     def cancel(name: str, body: DecisionBody, who: Who) -> dict[str, Any]:
         """End it, and undo what was done."""
         room.cancel(name, who.actor, body.reason)
         return room.view(name)
-
-
-def _environment(room: Runbooks, body: RunBody) -> str | None:
-    specs = room.book.runbook(body.page).head.params
-    for name, spec in specs.items():
-        if spec.type == "environment":
-            value = body.params.get(name, spec.default)
-            return str(value) if value is not None else None
-    return None
 
 
 def _seen(run: Run, visible: frozenset[str] | None) -> bool:

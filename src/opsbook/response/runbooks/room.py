@@ -14,6 +14,7 @@ from opsbook.response.runbooks import kinds
 from opsbook.response.runbooks.live import Live
 from opsbook.response.runbooks.model import APPROVAL_SECONDS, Approval, Cancel, Run, Step, binding
 from opsbook.response.runbooks.plan import Await, Facts, decide, needs_approval, order
+from opsbook.response.runbooks.reach import environments_of, is_protected
 from opsbook.response.runbooks.records import COUNTER, Records, open_key, page_key, run_key
 from opsbook.response.runbooks.site import Site
 from opsbook.response.runbooks.views import plan_view, run_view
@@ -127,8 +128,7 @@ class Runbooks:
         """What a run would do, step by step; nothing is done, and nothing recorded. Raises as `run`."""
         book = self._site.book()
         runbook, values = self._asked(book, page, params)
-        environment = book.environments.get(_of_type(runbook, values, "environment") or "")
-        protected = environment is not None and environment.protect is not None
+        protected = is_protected(book, environments_of(runbook, values))
         return plan_view(runbook, values, protected=protected) | {
             "lock": _lock(runbook, _open(runbook, values))
         }
@@ -145,11 +145,11 @@ class Runbooks:
 
     def _refuse_unless_due(self, page: Runbook, lock: str, params: Mapping[str, str]) -> None:
         now = self._site.clock.now()
-        environment = _of_type(page, params, "environment")
-        if page.head.environments is not None and environment not in page.head.environments:
-            raise Conflict(
-                f"alerts may not start {page.name} in {environment or 'no environment'}", where=page.file
-            )
+        for environment in environments_of(page, params) or ("",):
+            if page.head.environments is not None and environment not in page.head.environments:
+                raise Conflict(
+                    f"alerts may not start {page.name} in {environment or 'no environment'}", where=page.file
+                )
         runs = [run for run in self.records.runs(page=page.name, limit=200) if not run.looking]
         last = next((run.ended_at for run in runs if run.lock == lock and run.ended_at is not None), None)
         if last is not None and now - last < page.head.rest:
@@ -309,8 +309,11 @@ class Runbooks:
         return waits.step
 
     def _is_protected(self, run: Run) -> bool:
-        environment = self._site.book().environments.get(run.environment or "")
-        return environment is not None and environment.protect is not None
+        return is_protected(self._site.book(), self.environments(run))
+
+    def environments(self, run: Run) -> tuple[str, ...]:
+        """Where it works: whoever decides about it needs the right in each of them."""
+        return environments_of(self.records.page(run), run.params)
 
     def _refuse_unless_other(self, run: Run, who: Identity, named: str | None) -> None:
         if not who.authenticated:

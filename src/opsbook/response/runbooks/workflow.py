@@ -18,6 +18,7 @@ from opsbook.response.runbooks.execution import Execution, token_of
 from opsbook.response.runbooks.live import Ear, Live, began, ended
 from opsbook.response.runbooks.model import Run, Step
 from opsbook.response.runbooks.plan import Action, Await, Execute, Facts, Finish, Mark, Undo, decide
+from opsbook.response.runbooks.reach import environments_of, is_protected
 from opsbook.response.runbooks.records import Records, open_key, output_key, run_key
 from opsbook.response.runbooks.site import Site
 from opsbook.response.runbooks.turns import Turn
@@ -116,8 +117,7 @@ class Workflow:
         return Facts(self._site.clock.now(), self._protected(run), lost)
 
     def _protected(self, run: Run) -> bool:
-        environment = self._site.book().environments.get(run.environment or "")
-        return environment is not None and environment.protect is not None
+        return is_protected(self._site.book(), environments_of(self._records.page(run), run.params))
 
     # --- what an action writes down before anything is done
 

@@ -20,6 +20,7 @@ from opsbook.journal import Event, Journal
 from opsbook.monitoring.pages.source import Source as Watched
 from opsbook.monitoring.pages.watching import MonitoringWatch
 from opsbook.response.pages.source import Source as Responded
+from opsbook.response.pages.watching import ResponseWatch
 from opsbook.security.model import Identity, NotSignedIn
 from opsbook.security.plan import may_somewhere
 from opsbook.security.room import Security
@@ -66,6 +67,7 @@ class Console:
             DeploymentWatch(parts.source),
             ShellWatch(),
             *([MonitoringWatch(watched)] if watched is not None else []),
+            *([ResponseWatch(parts.responded)] if parts.responded is not None else []),
             *parts.watches,
         )
         self.live = Live(parts.journal, watches, parts.stopping)
