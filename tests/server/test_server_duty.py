@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from opsbook.book import Book, TextFiles, load
+from opsbook.errors import Failed
 from opsbook.journal import Durable, Journal
 from opsbook.monitoring.alerting.model import Alert, GroupMessage, Notification
 from opsbook.monitoring.alerting.room import Alerting
@@ -202,3 +203,21 @@ def test_who_escalates_and_who_opens(house: House) -> None:
     assert (True, False) == (asked.escalates("usual"), asked.escalates("ana"))
     assert (True, False) == (asked.opens(alert()), asked.opens(alert("warning")))
     assert asked.opens(alert("warning", actions=({"page": "usual"},)))
+
+
+def test_a_run_that_could_not_begin_at_first_belongs_to_its_incident(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The incident was written already when the alert is handed over again."""
+    notification, run = told(alert(actions=RUN)), house.runbooks.run
+
+    def away(*_: Any, **asked: Any) -> Any:
+        raise Failed("the disk is full")
+
+    monkeypatch.setattr(house.runbooks, "run", away)
+    with pytest.raises(Failed):
+        house.duty.receive(notification)
+    monkeypatch.setattr(house.runbooks, "run", run)
+    house.duty.receive(notification)
+    house.ended()
+    assert ["inc-1"] == [one.incident for one in house.runbooks.records.runs(page="restart")]

@@ -9,7 +9,6 @@ from opsbook.monitoring.alerting.model import Alert, GroupMessage, Notification,
 from opsbook.monitoring.alerting.responding import Responders
 from opsbook.monitoring.alerting.room import Alerting
 from opsbook.response.escalation.model import Page
-from opsbook.response.incidents.model import Incident
 from opsbook.response.incidents.room import Incidents
 from opsbook.response.incidents.telling import Telling
 from opsbook.response.oncall.room import OnCall
@@ -66,16 +65,19 @@ class Duty:
         incidents = self.incidents.receive(opening, notification.resolved)
         done = [f"{one.id} is {one.state}" for one in incidents]
         for alert in notification.firing:
-            done += [
-                self._run(alert, name, incidents) for action in alert.actions if (name := action.get("run"))
-            ]
+            done += [self._run(alert, name) for action in alert.actions if (name := action.get("run"))]
         return ", ".join(done) or "nothing is to be done"
 
-    def _run(self, alert: Alert, page: str, incidents: tuple[Incident, ...]) -> str:
+    def _run(self, alert: Alert, page: str) -> str:
         """Start a page for an alert. Whatever stands in the way is said, and keeps no incident waiting."""
         runbooks = self._late.runbooks
         assert runbooks is not None
-        mine = (one for one in incidents if any(alert.fingerprint == a.fingerprint for a in one.alerts))
+        # Not only of those that changed: when it is handed over again, they were written before.
+        mine = (
+            one
+            for one in self.incidents.listed("open")
+            if any(alert.fingerprint == known.fingerprint for known in one.alerts)
+        )
         incident = next((one.id for one in mine), "")
         try:
             known = runbooks.book.runbook(page).head.params
