@@ -34,10 +34,11 @@ class Room:
     def __init__(self) -> None:
         self.got: list[Notification] = []
         self.failing = False
+        self.why = "the room is not well"
 
     def receive(self, notification: Notification) -> str:
         if self.failing:
-            raise RuntimeError("the room is not well")
+            raise RuntimeError(self.why)
         self.got.append(notification)
         return "inc-1"
 
@@ -85,6 +86,18 @@ def test_a_room_that_is_not_well_is_asked_again_also_after_a_restart(tmp_path: P
     made.close()
     room.failing = False
     made.open()
+    until(lambda: room.statuses == ["firing"])
+    made.close()
+
+
+def test_a_fault_that_cannot_be_written_down_ends_no_channel(tmp_path: Path) -> None:
+    """Names of files, for one, may hold what is no text; the next try is made all the same."""
+    room = Room()
+    room.failing, room.why = True, "cannot be read: notes-\udcff.md"
+    made = house(tmp_path, room)
+    made.fire("Bad", severity="critical")
+    until(lambda: bool(made.logged))
+    room.failing = False
     until(lambda: room.statuses == ["firing"])
     made.close()
 

@@ -255,7 +255,8 @@ class Delivery:
             self._states[notification.channel] = ChannelState(sent=known.sent + 1, last_sent_at=now)
 
     def _failed(self, pending: Pending, error: str, *, refused: bool, asked: float | None) -> None:
-        error = self._mask(error)[:500]
+        # What cannot be written down, such as half a surrogate of a file's name, must not end the thread.
+        error = self._mask(error).encode("utf-8", "replace").decode()[:500]
         channel = pending.notification.channel
         later = after_failure(pending, error, self._clock.now(), refused=refused, asked=asked)
         if later is None:
