@@ -16,6 +16,7 @@ from opsbook.errors import Failed
 from opsbook.journal import Durable, Journal
 from opsbook.monitoring.alerting.model import Alert, GroupMessage, Notification
 from opsbook.monitoring.alerting.room import Alerting
+from opsbook.response.escalation.model import Page
 from opsbook.response.runbooks.room import Runbooks
 from opsbook.response.runbooks.site import Site
 from opsbook.server.duty import Duty
@@ -221,3 +222,15 @@ def test_a_run_that_could_not_begin_at_first_belongs_to_its_incident(
     house.duty.receive(notification)
     house.ended()
     assert ["inc-1"] == [one.incident for one in house.runbooks.records.runs(page="restart")]
+
+
+def test_a_page_holds_no_secret(house: House) -> None:
+    """A diagnosis quotes alerts and logs, and a channel is a place outside."""
+    house.duty._ground.secrets.mask = lambda text: text.replace("hunter2hunter2", "***")  # type: ignore[method-assign]
+    asked = {"id": "p-1", "incident": "inc-1", "person": "ana", "name": "ana", "channel": "hook", "at": 1.0}
+    house.duty.page(
+        "hook", Page(**asked, severity="SEV1", title="no hunter2hunter2", text="at hunter2hunter2")
+    )
+    words = house.sent[-1].words
+    assert words is not None
+    assert ("no ***", "at ***") == (words.title, words.text)

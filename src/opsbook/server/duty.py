@@ -97,7 +97,8 @@ class Duty:
     def page(self, channel: str, page: Page) -> None:
         """Hand a page to the outbox. Raises OpsbookError: its channel does not exist."""
         labels = {"alertname": "Page", "severity": "critical", **page.labels}
-        words = Words(page.title, page.text, page.link or page.url)
+        mask = self._ground.secrets.mask  # the diagnosis quotes what others wrote
+        words = Words(mask(page.title), mask(page.text), page.link or page.url)
         self._send(page.id, channel, labels, f"incident:{page.incident}", words, page.at)
 
     def _tell(self, telling: Telling) -> None:

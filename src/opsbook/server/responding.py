@@ -173,7 +173,7 @@ class Responding:
         service = incident.services[0] if incident.services else ""
         try:
             made = self.diagnoses.make(incident.environment, service, incident=incident.id, alert=alert)
-            said = text(made)
+            said = self._ground.secrets.mask(text(made))
             whole = markdown(made)
             self.incidents.attach(incident.id, f"Diagnosis of {service or 'the machines'}", "text", whole)
         except OpsbookError as error:
