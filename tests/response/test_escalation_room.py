@@ -374,3 +374,61 @@ def test_nobody_can_tell_who_is_on_call(building: Callable[..., House]) -> None:
     house.room.begin(house.open())
     assert house.at(0) == ["lead-chat"]
     assert "cannot be told" in house.log[0]
+
+
+def test_a_fault_about_one_keeps_no_other_waiting(building: Callable[..., House]) -> None:
+    """Whatever a schedule or an incident makes go wrong, the others are paged in the same round."""
+    house = building()
+    asked: list[str] = []
+
+    def broken(name: str) -> tuple[str, ...] | None:
+        if name == "on-call":
+            asked.append(name)
+            if len(asked) == 1:
+                raise KeyError("no such zone")
+            return ("ben",)
+        return None
+
+    house.room._on_call = broken
+    house.room.begin(house.open("inc-1"))
+    house.room.begin(house.open("inc-2", started_at=START - 20))
+    assert ["ben-chat", "lead-chat"] == sorted(house.at(0))
+    assert any("KeyError" in line for line in house.log)
+
+
+def test_an_incident_that_cannot_be_gone_on_with_keeps_no_other_waiting(
+    building: Callable[..., House],
+) -> None:
+    """The round goes on, and says what went wrong."""
+    house = building()
+    going_on = house.room._go_on
+
+    def broken(name: str) -> float | None:
+        if name == "inc-1":
+            raise RuntimeError("it broke")
+        return going_on(name)
+
+    house.room._go_on = broken  # type: ignore[method-assign]
+    for name in ("inc-1", "inc-2"):
+        house.room.begin(house.open(name))
+    assert house.at(0) == ["ana-chat"]
+    assert any("it broke" in line for line in house.log)
+
+
+def test_an_incident_that_cannot_be_told_keeps_nobody_from_being_paged(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its acknowledgement is said again; the other incident is paged about at once."""
+
+    def broken(name: str, actor: str) -> object:
+        raise RuntimeError("it broke")
+
+    monkeypatch.setattr(house.incidents, "acknowledge", broken)
+    house.room.begin(house.open("inc-1"))
+    house.at(0)
+    house.room.acknowledge("inc-1", "ana")
+    house.room.begin(house.open("inc-2"))
+    assert house.at(1) == ["ana-chat"]
+    monkeypatch.undo()
+    house.at(2)
+    assert [("inc-1", "ana")] == house.incidents.answers

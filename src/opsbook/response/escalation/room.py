@@ -116,7 +116,7 @@ class Escalations:
 
     def _turn(self) -> float:
         due = self.tick()
-        active = any(one.state == "paging" for one in self._known.values()) or self._unsaid
+        active = any(one.state == "paging" for one in tuple(self._known.values())) or self._unsaid
         wait = _LOOK if active or not self._read else _IDLE
         return wait if due is None else min(wait, due - self._now())
 
@@ -127,7 +127,11 @@ class Escalations:
         self._tell_incidents()
         due = None
         for name in [one.id for one in self.listed() if one.open]:
-            at = self._go_on(name)
+            try:
+                at = self._go_on(name)
+            except Exception as error:  # whatever it is, the others are paged all the same
+                self._log(f"{name} cannot be gone on with: {type(error).__name__}: {error}")
+                at = self._now() + _LOOK
             due = at if due is None or (at is not None and at < due) else due
         self._forget()
         self._records.flush()
@@ -305,8 +309,8 @@ class Escalations:
     def _who(self, schedule: str) -> tuple[str, ...] | None:
         try:
             return self._on_call(schedule)
-        except OpsbookError as error:  # then it is a step that reaches nobody, and the next one is due
-            self._log(f"who is on call by {schedule} cannot be told: {error}")
+        except Exception as error:  # then it is a step that reaches nobody, and the next one is due
+            self._log(f"who is on call by {schedule} cannot be told: {type(error).__name__}: {error}")
             return ()
 
     def _ask_incidents(self) -> None:
@@ -316,7 +320,7 @@ class Escalations:
                 self.follow(self._incidents.get(name))
             except NotFound:
                 pass
-            except OpsbookError as error:
+            except Exception as error:  # whatever it is, people are paged
                 self._log(f"whether {name} is still open cannot be read: {error}")
                 continue
             self._stale.discard(name)
@@ -330,7 +334,7 @@ class Escalations:
                 self._incidents.acknowledge(name, actor)
             except (NotFound, Conflict):
                 pass  # it knows better: acknowledged before, or over
-            except OpsbookError as error:
+            except Exception as error:  # it is said again
                 self._log(f"{name} is acknowledged by {actor}, which cannot be written down yet: {error}")
                 continue
             with self._lock:
