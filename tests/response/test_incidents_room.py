@@ -12,11 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from incident_house import START, House, alert
 
+import opsbook.response.incidents.room as rooms
 from opsbook.errors import Conflict, Failed, Invalid, NotFound
 from opsbook.monitoring.alerting.model import Alert
 from opsbook.response.incidents.adding import LARGEST
 from opsbook.response.incidents.model import Incident, Suspect
 from opsbook.response.incidents.room import Incidents
+from opsbook.response.incidents.telling import Telling
 
 
 @pytest.fixture
@@ -427,3 +429,42 @@ def test_its_thread(house: House) -> None:
     assert only(house).self_resolved
     house.room.stop()
     house.room.stop()
+
+
+def test_a_fault_does_not_end_its_thread(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next round looks again; without it no incident would ever page anybody."""
+    look, turns = house.room.look, list[int]()
+
+    def broken() -> float | None:
+        turns.append(1)
+        if len(turns) == 1:
+            raise KeyError("a document of another version")
+        return look()
+
+    monkeypatch.setattr(rooms, "_AGAIN", 0.05)
+    monkeypatch.setattr(house.room, "look", broken)
+    house.room.start()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and not turns:
+        time.sleep(0.02)
+    house.fire(alert())
+    while time.monotonic() < deadline and not house.opened:
+        time.sleep(0.02)
+    assert house.opened == ["inc-1"]
+    house.room.stop()
+
+
+def test_a_channel_that_is_gone_is_not_told_for_ever(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was taken out of the handbook meanwhile; the other news are told."""
+    tried: list[str] = []
+
+    def gone(telling: Telling) -> None:
+        tried.append(telling.id)
+        raise NotFound("the handbook has no channel ops")
+
+    monkeypatch.setattr(house.room, "_tell", gone)
+    house.fire(alert())
+    house.room.look()
+    house.clock.at += 60
+    house.room.look()
+    assert (["inc-1-opened-ops"], ["inc-1"]) == (tried, house.opened)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
+from opsbook.errors import NotFound
 from opsbook.response.incidents.model import Incident
 from opsbook.response.incidents.plan import Changed
 from opsbook.response.incidents.records import Records
@@ -73,6 +74,10 @@ class News:
                     callback(incident)
             elif send is not None:
                 send(Telling(news["id"], news["channel"], news["incident"], news["title"], news["text"]))
+        except NotFound as error:
+            # A channel that is in the handbook no more will never hear of it.
+            _log.warning("%s of incidents is not told: %s", news["id"], error)
+            return bool(news["what"] == "told")
         except Exception:
             # There is nobody to raise to in this thread; it is tried again.
             _log.exception("%s of incidents could not be told", news["id"])

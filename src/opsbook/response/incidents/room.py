@@ -13,7 +13,7 @@ from typing import Any, Final
 import opsbook.response.incidents.kinds as _kinds  # noqa: F401 - registers them
 from opsbook.book import Book
 from opsbook.book.problems import did_you_mean
-from opsbook.errors import NotFound, OpsbookError
+from opsbook.errors import NotFound
 from opsbook.journal import Journal
 from opsbook.response.incidents import adding, people, plan
 from opsbook.response.incidents.asking import looked_into, told_of
@@ -108,8 +108,8 @@ class Incidents:
                 return
             try:
                 due = self.look()
-            except OpsbookError as error:  # the store is away: the next round looks again
-                _log.warning("incidents: %s", error)
+            except Exception as error:  # whatever it is, the next round looks again: who is paged hangs on it
+                _log.warning("incidents: %s: %s", type(error).__name__, error)
                 pause = _AGAIN
                 continue
             pause = None if due is None else min(max(0.05, due - self._now()), 60.0)
