@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -47,6 +46,7 @@ from opsbook.server.belonging import Belonging
 from opsbook.server.console.live import Watch
 from opsbook.server.console.shell import Shell
 from opsbook.server.duty import Duty
+from opsbook.server.errands import Errands
 from opsbook.server.handbook import WORKING_TREE_VARIABLE
 from opsbook.server.watching import Ground, Watching
 from opsbook.world.commands.places import Machines
@@ -57,6 +57,8 @@ from opsbook.world.hosts.web import status_of
 
 WAIT_FOR_DIAGNOSIS = 10.0
 """Seconds that a page waits for what was found out, so that both arrive together."""
+AT_ONCE = 3
+"""Diagnoses of incidents: fewer than are made at once, so that a person's never waits behind a storm."""
 
 
 class Responding:
@@ -105,6 +107,7 @@ class Responding:
                 log=ground.log,
             )
         )
+        self.looking = Errands("incident-diagnosis", AT_ONCE, ground.log)
         self.belonging = Belonging(
             journal,
             run=self.runbooks.records.run,
@@ -150,6 +153,7 @@ class Responding:
         self.desk.close()
         self.incidents.stop()
         self.postmortems.close()
+        self.looking.close()
         self.diagnoses.close()
         self.runbooks.close()
         self.belonging.close()
@@ -160,9 +164,7 @@ class Responding:
         """Look at what fails, and page somebody with what was found; without it when that takes too long."""
         if self._is_to_be_paged(incident):
             self.desk.room.begin(incident, not_before=self._ground.clock.now() + WAIT_FOR_DIAGNOSIS)
-        threading.Thread(
-            target=self._look, args=(incident,), name=f"diagnosis-{incident.id}", daemon=True
-        ).start()
+        self.looking.run(lambda: self._look(incident))
 
     def _is_to_be_paged(self, incident: Incident) -> bool:
         return pages_somebody(self._ground.handbook.current(), told=bool(incident.alerts))
