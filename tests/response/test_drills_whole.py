@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import signal
+from contextlib import ExitStack
 from pathlib import Path
+from signal import SIGINT, SIGKILL, SIGTERM
 
-import pytest
 from drill_house import House, until
 
 
@@ -25,20 +25,26 @@ def test_a_drill_that_passes_leaves_nothing(tmp_path: Path) -> None:
     assert [] == house.inhabitants()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_drill_that_is_cut_off_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
-    """Ctrl-C, an order to end or kill -9, while the fault is there: it is undone, once, and all is cleared."""
-    house = House(tmp_path)
-    with house.begin() as begun:
-        until(lambda: house.broken or begun.poll() is not None)
-        assert house.broken, begun.communicate()
-        assert house.inhabitants(), "there is something that could be left"
-        if number == signal.SIGINT:
-            os.killpg(begun.pid, number)  # a terminal tells everybody in the foreground
-        else:
-            begun.send_signal(number)
-        begun.communicate(timeout=60)
-    assert begun.returncode != 0
-    until(lambda: not house.place.exists())
-    until(lambda: not house.inhabitants())
-    assert (False, 1) == (house.broken, house.undone)
+def test_drills_that_are_cut_off_leave_nothing(tmp_path: Path) -> None:
+    """Ctrl-C, an order to end or kill -9, while the fault is there: it is undone, once, and all is cleared.
+
+    Three drills at the same time, which know nothing of each other.
+    """
+    houses = {number: House(tmp_path / number.name) for number in (SIGINT, SIGTERM, SIGKILL)}
+    with ExitStack() as stack:
+        begun = {number: stack.enter_context(house.begin()) for number, house in houses.items()}
+        for number, house in houses.items():
+            process = begun[number]
+            until(lambda house=house, process=process: house.broken or process.poll() is not None)
+            assert house.broken, process.communicate()
+            assert house.inhabitants(), "there is something that could be left"
+            if number == SIGINT:
+                os.killpg(process.pid, number)  # a terminal tells everybody in the foreground
+            else:
+                process.send_signal(number)
+        for process in begun.values():
+            process.communicate(timeout=60)
+            assert process.returncode != 0
+    for house in houses.values():
+        until(lambda house=house: not house.place.exists() and not house.inhabitants())
+        assert (False, 1) == (house.broken, house.undone)

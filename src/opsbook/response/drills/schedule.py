@@ -54,7 +54,13 @@ class Schedule:
             self.look()
 
     def look(self) -> None:
-        """Run what is due now."""
+        """Run what is due now; what cannot be known or run is told, and looked at again."""
+        try:
+            self._look()
+        except OpsbookError as error:
+            self._log(f"drills on a schedule: {error}")
+
+    def _look(self) -> None:
         spec = self._book().drilled
         for page in spec.pages:
             results = self._drills.of(page)
