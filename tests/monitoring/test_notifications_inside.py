@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from alerting_house import House, Receiver, until
@@ -14,6 +15,9 @@ from opsbook.errors import NotFound
 from opsbook.monitoring.alerting.model import Alert, GroupMessage, Notification, Words
 from opsbook.monitoring.alerting.responding import Responders
 from opsbook.monitoring.notifications import schedule
+from opsbook.monitoring.notifications.delivery import Delivery
+from opsbook.monitoring.notifications.senders import Senders
+from opsbook.world.hosts.clock import SystemClock
 
 
 @pytest.fixture
@@ -147,4 +151,21 @@ def test_a_page_that_was_not_taken_is_sent_after_a_restart(tmp_path: Path, recei
     made.open()
     until(lambda: bool(receiver.got))
     assert "SEV1 web fails" == receiver.got[0].body["opsbook"]["page"]["title"]
+    made.close()
+
+
+def test_a_page_that_was_sent_before_the_outbox_was_read_is_sent_once(tmp_path: Path) -> None:
+    """Those who respond start first; what they put into the outbox is found there when alerting starts."""
+    room = Room()
+    made = house(tmp_path, room)
+    early, documents = page("p-2", "@incidents"), dict[str, Any]()
+    ledger = SimpleNamespace(write=lambda changed, entries=(): documents.update(changed) or True)
+    delivery = Delivery(
+        lambda: made.book, ledger, cast("Senders", None), str, SystemClock(), log=made.logged.append,
+        inside={"@other": lambda notification: "taken"},
+    )  # fmt: skip
+    delivery.put(early)
+    delivery.restore(dict(documents))
+    assert ["p-2"] == [one.notification.id for one in delivery._lines["@incidents"]]
+    delivery.close()
     made.close()

@@ -97,10 +97,15 @@ class Delivery:
 
     def restore(self, documents: Mapping[str, Any]) -> None:
         """What was in the outbox when opsbook ended; before `start`. A restart may be how something was mended: all of
-        it is tried at once."""
-        for pending in sorted(map(pending_from, documents.values()), key=lambda one: one.order):
-            self._lines.setdefault(pending.notification.channel, []).append(replace(pending, next_try=0.0))
-            self._order = max(self._order, pending.order)
+        it is tried at once; what was put in since then is there already."""
+        found = sorted(map(pending_from, documents.values()), key=lambda one: one.order)
+        with self._news:
+            here = {_key(pending) for line in self._lines.values() for pending in line}
+            for pending in found:
+                if _key(pending) not in here:
+                    line = self._lines.setdefault(pending.notification.channel, [])
+                    line.append(replace(pending, next_try=0.0))
+                self._order = max(self._order, pending.order)
 
     def documents(self, notifications: Sequence[Notification]) -> tuple[list[Pending], Documents]:
         """The entries of the outbox, to be written in the transaction of the decision; then `take` them."""
