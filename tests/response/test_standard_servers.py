@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import sys
-
 import pytest
+from standard_drills import passes
 
-from opsbook.response.drills.finding import find, has_program
-from opsbook.response.drills.workflow import Rehearsal
-
-
-@pytest.mark.timeout(240)
-@pytest.mark.parametrize(
-    "name",
-    [
-        "database-connections",
-        "slow-queries",
-        "replication-lag",
-        "backup-failed",
-        "cache-failure",
-        "queue-backlog",
-    ],
+NAMES = (
+    "database-connections",
+    "slow-queries",
+    "replication-lag",
+    "backup-failed",
+    "cache-failure",
+    "queue-backlog",
 )
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("name", NAMES)
 def test_drill_passes(name: str) -> None:
     """The alert fires, the page helps, and the fault is gone."""
-    found = find(name, None, {})
-    result = Rehearsal(
-        page=found.page,
-        drill=found.drill,
-        real=None,
-        python=sys.executable,
-        has=has_program,
-        root=os.geteuid() == 0,
-        standard=True,
-    ).run()
-    if result.state == "skipped":
-        pytest.skip(result.reason)
-    assert ("passed", "", "") == (result.state, result.stage, result.reason)
+    passes(name)
