@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import queue
-import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -17,6 +14,7 @@ from opsbook.errors import Conflict
 from opsbook.response.diagnosis.model import Diagnosis
 from opsbook.response.diagnosis.rendering import markdown
 from opsbook.response.diagnosis.room import BUDGET, Diagnoses
+from opsbook.response.following import news
 from opsbook.security.api import Visible, Where, Who, allowing, in_body, requires, requires_somewhere
 from opsbook.security.model import Action
 from opsbook.security.plan import may, sees
@@ -109,37 +107,6 @@ def router(
     @routes.get("/{name}/live", dependencies=[looking])
     async def live(name: str, request: Request) -> StreamingResponse:
         """Each look as it ends, then the diagnosis: one JSON object a line; an empty line each second without any."""
-        return StreamingResponse(_lines(room, name, request, stopping), media_type="application/x-ndjson")
+        return news(lambda over: room.follow(name, over), name, request, stopping)
 
     return routes
-
-
-async def _lines(
-    room: Diagnoses, name: str, request: Request, stopping: Callable[[], bool]
-) -> AsyncIterator[bytes]:
-    """The news, followed by a thread of their own: watching costs none of those that answer requests."""
-    over = threading.Event()
-    news: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-
-    def follow() -> None:
-        try:
-            for one in room.follow(name, lambda: over.is_set() or stopping()):
-                news.put(b"\n" if one is None else json.dumps(one).encode() + b"\n")
-        finally:
-            news.put(None)
-
-    threading.Thread(target=follow, name=f"live {name}", daemon=True).start()
-    try:
-        while True:
-            try:
-                line = news.get_nowait()
-            except queue.Empty:
-                if await request.is_disconnected():
-                    return
-                await asyncio.sleep(0.02)
-                continue
-            if line is None:
-                return
-            yield line
-    finally:
-        over.set()

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import queue
-import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from opsbook.response.following import news
 from opsbook.response.runbooks.model import Run
 from opsbook.response.runbooks.reach import environments_of
 from opsbook.response.runbooks.room import Runbooks
@@ -129,7 +127,7 @@ def _runs(
     async def live(name: str, request: Request) -> StreamingResponse:
         """Its news from its beginning to its end, one JSON object a line; an empty line each second without any."""
         room.records.run(name)
-        return StreamingResponse(_lines(room, name, request, stopping), media_type="application/x-ndjson")
+        return news(lambda over: room.follow(name, over), name, request, stopping)
 
 
 def _decisions(routes: APIRouter, room: Runbooks) -> None:
@@ -181,34 +179,3 @@ def _decisions(routes: APIRouter, room: Runbooks) -> None:
 
 def _seen(run: Run, visible: frozenset[str] | None) -> bool:
     return sees(visible, run.subject)
-
-
-async def _lines(
-    room: Runbooks, name: str, request: Request, stopping: Callable[[], bool]
-) -> AsyncIterator[bytes]:
-    """The news, followed by a thread of their own: watching costs none of those that answer requests."""
-    over = threading.Event()
-    news: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-
-    def follow() -> None:
-        try:
-            for one in room.follow(name, lambda: over.is_set() or stopping()):
-                news.put(b"\n" if one is None else json.dumps(one).encode() + b"\n")
-        finally:
-            news.put(None)
-
-    threading.Thread(target=follow, name=f"live {name}", daemon=True).start()
-    try:
-        while True:
-            try:
-                line = news.get_nowait()
-            except queue.Empty:
-                if await request.is_disconnected():
-                    return
-                await asyncio.sleep(0.02)
-                continue
-            if line is None:
-                return
-            yield line
-    finally:
-        over.set()
