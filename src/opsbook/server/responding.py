@@ -36,6 +36,7 @@ from opsbook.response.incidents.model import Incident
 from opsbook.response.incidents.room import Incidents
 from opsbook.response.oncall.api import router as oncall_routes
 from opsbook.response.pages.source import Source
+from opsbook.response.pages.tested import evidence
 from opsbook.response.postmortems.api import router as postmortem_routes
 from opsbook.response.postmortems.room import Postmortems
 from opsbook.response.postmortems.site import Site as PostmortemSite
@@ -128,6 +129,7 @@ class Responding:
             escalations=self.desk.room,
             charts=True,
             on_call=self.oncall.now,
+            tested=lambda: evidence(self.drills.evidence()),
         )
 
     # --- life
