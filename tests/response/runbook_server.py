@@ -1,4 +1,4 @@
-"""A real opsbook server shell that has runbooks only: `python runbook_server.py BOOK STATE`."""
+"""A real opsbook server shell that has runbooks and their drills only: `python runbook_server.py BOOK STATE`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 from opsbook.book import FolderFiles, load
 from opsbook.journal import Durable, Journal
+from opsbook.response.drills.api import router as drill_routes
+from opsbook.response.drills.room import Drills
 from opsbook.response.runbooks.api import router
 from opsbook.response.runbooks.room import Runbooks
 from opsbook.response.runbooks.site import Site
@@ -42,7 +44,10 @@ def build(*, book: Path, state: Path, stopping: threading.Event) -> Rooms:
         return {"environment": environment}
 
     return Rooms(
-        routers=(router(room, stopping.is_set),),
+        routers=(
+            router(room, stopping.is_set),
+            drill_routes(Drills(lambda: load(FolderFiles(book)), journal, now=clock.now)),
+        ),
         events=journal,
         status=status,
         health=dict,

@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from opsbook.book import FolderFiles, load
+from opsbook.cli.client import Address, Client
+
 SERVER = Path(__file__).with_name("runbook_server.py")
 COVER = "name: shop\nowner: ana\ncontacts: {ana: {email: ana@example.com}}\n"
 PAGE = """\
@@ -184,3 +187,30 @@ def test_check_asks_the_shells(faces: Faces) -> None:
         assert "syntax error" in ended.stdout
     finally:
         page.unlink()
+
+
+def test_pages_say_when_they_were_drilled_last(faces: Faces) -> None:
+    """In the list, below the page and in JSON; a page that was changed since says so, and one to read nothing."""
+    before = {line.split()[0]: line for line in faces.opsbook("runbooks", "list").stdout.splitlines()}
+    assert "TESTED" in before["PAGE"]
+    assert "never" in before["forbidden"]
+    running = json.loads((faces.folder / ".opsbook" / "server.json").read_text())
+    server = Client(lambda: Address(socket=running["socket"]))
+    page = json.loads(faces.opsbook("runbooks", "show", "forbidden", "--json").stdout)
+    assert page["drill"] is None
+    book = load(FolderFiles(faces.folder / "ops"))
+    result = {"page": "forbidden", "state": "passed", "detect_seconds": 2.0, "fix_seconds": 3.5}
+    server.post("/api/response/drills", result | {"digest": book.runbooks["forbidden"].digest})
+    shown = faces.opsbook("runbooks", "show", "forbidden")
+    assert "passed, detected in 2.0s, fixed in 3.5s\n" in shown.stderr
+    server.post("/api/response/drills", result | {"digest": "of another text"})
+    listed = faces.opsbook("runbooks", "list").stdout.splitlines()
+    assert "changed since" in next(line for line in listed if line.startswith("forbidden"))
+    pages = {
+        one["name"]: one for one in json.loads(faces.opsbook("runbooks", "list", "--json").stdout)["runbooks"]
+    }
+    assert ("passed", True, None) == (
+        pages["forbidden"]["drill"]["state"],
+        pages["forbidden"]["drill"]["changed_since"],
+        pages["word"]["drill"],
+    )
