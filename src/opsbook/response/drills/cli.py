@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import click
 
 from opsbook.errors import Invalid, OpsbookError, Unreachable
-from opsbook.response.drills.model import Result
 from opsbook.terminal import Session, Style, count, duration
 from opsbook.terminal.commands import Command
 
 if TYPE_CHECKING:
     from opsbook.book import Book
     from opsbook.book.drills import Drill
+    from opsbook.response.drills.model import Result
 
 API = "/api/response/drills"
 _LOOKS = {"passed": "ok", "failed": "failed", "skipped": "paused"}
