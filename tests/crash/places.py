@@ -55,18 +55,15 @@ PLACES = {
 
 CHOSEN = {
     "switch": (
-        "pending:entered", "starting:start-one", "ready:reroute-journaled",
-        "shifting:reroute-journaled", "shifting:reroute-applied", "shifting:reroute-confirmed",
-        "promoting:promote-before", "promoting:promote-after", "draining:reroute-applied",
-        "draining:stop-forgotten", "draining:finish-written", "draining:finish-after",
+        "pending:entered", "starting:start-one", "shifting:reroute-applied", "shifting:reroute-confirmed",
+        "promoting:promote-after", "draining:reroute-applied", "draining:stop-forgotten", "draining:finish-written",
     ),
     "roll": (
         "starting:start-journaled", "shifting:reroute-journaled",
         "shifting:reroute-applied", "shifting:stop-forgotten", "promoting:promote-after",
     ),
     "recreate": (
-        "starting:reroute-journaled", "starting:stop-forgotten", "starting:stop-after", "starting:start-journaled",
-        "shifting:reroute-applied", "draining:finish-written",
+        "starting:reroute-journaled", "starting:stop-forgotten", "shifting:reroute-applied", "draining:finish-written",
     ),
     # A canary passes the same places at each of its steps: #2 is the second.
     "canary": (
