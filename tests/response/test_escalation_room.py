@@ -128,6 +128,33 @@ def test_an_incident_that_is_acknowledged_elsewhere(house: House) -> None:
         house.room.get("inc-2")
 
 
+def test_an_alert_that_makes_it_worse_wakes_who_has_it(house: House) -> None:
+    """The SEV3 was acknowledged and slept upon; a SEV1 is another matter, and the page says so."""
+    house.room.begin(house.open(severity="SEV3", alerts=1))
+    assert house.at(0) == ["ana-chat"]
+    house.room.acknowledge("inc-1", "ana")
+    house.incidents.change("inc-1", alerts=2)
+    house.incidents.change("inc-1", severity="SEV4")
+    assert house.at(400) == []
+    house.incidents.change("inc-1", severity="SEV1", alerts=3)
+    assert house.at(400) == ["ana-chat"]
+    assert "it is SEV1 now, and was SEV4" in house.sent[-1].text
+    assert house.at(700) == ["lead-chat"]
+
+
+def test_a_person_who_says_that_it_is_worse_is_awake(building: Callable[..., House]) -> None:
+    """Those are paged who are paged about incidents so bad, if they are others; else nobody."""
+    house = building(policy=POLICY + "  - {name: everybody, steps: [{page: [cto, ben]}]}\n")
+    house.room.begin(house.open(severity="SEV3"))
+    assert house.at(0) == ["ana-chat"]
+    house.room.acknowledge("inc-1", "ana")
+    house.incidents.change("inc-1", severity="SEV2")
+    assert house.at(60) == []
+    house.incidents.change("inc-1", severity="SEV1", escalation="everybody")
+    assert sorted(house.at(60)) == ["ben-chat", "cto-chat"]
+    assert house.room.get("inc-1").chain.name == "everybody"
+
+
 def test_late_news_of_what_is_over_wake_nobody(house: House) -> None:
     """Two people at once: what is told out of order does not begin it again."""
     before = house.open()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given
@@ -105,19 +105,53 @@ def test_an_alert_opens_one() -> None:
         (alert("HighErrorRate", "db"), T + 700, False),
         (alert("HighErrorRate"), T + 100_000, True),
         (alert("DiskFull", "", "", instance="host-1"), T + 60, False),
+        (alert("HighErrorRate", "", instance="host-1"), T + 60, False),
     ],
-    ids=["same service", "what it needs", "another", "another environment", "too late", "itself", "a host"],
+    ids=[
+        "same service",
+        "what it needs",
+        "another",
+        "another environment",
+        "too late",
+        "itself",
+        "a host",
+        "of the same name, but of no service",
+    ],
 )
 def test_who_joins(heard: Alert, now: float, expected: bool) -> None:
     """The same environment, one tree of dependencies, and soon; an alert that it has is its own for ever."""
     assert expected == (joining(opened(), heard, now) is not None)
 
 
-def test_alerts_without_a_service_join_by_their_host() -> None:
-    """Two alerts of one machine are one incident, those of two are not."""
-    found = opened(alert("DiskFull", "", "", instance="host-1"))
+def test_alerts_without_a_service_join_by_their_host_or_name() -> None:
+    """Two alerts of one machine are one incident, and so is one alert of forty; two of two are not."""
+    found = opened(alert("HostDown", "", "", instance="host-1"))
     assert joining(found, alert("HostHighCpu", "", "", instance="host-1"), T + 5) is not None
     assert joining(found, alert("HostHighCpu", "", "", instance="host-2"), T + 5) is None
+    assert joining(found, alert("HostDown", "", "staging", instance="host-2"), T + 5) is None
+    for number in range(2, 42):
+        joined = joining(found, alert("HostDown", "", "", instance=f"host-{number}"), T + 5)
+        assert joined is not None
+        found = joined
+    assert len(found.alerts) == 41
+
+
+def test_worse_is_others_business() -> None:
+    """The chain of the severity it has now, whoever says so; one that the policy does not name is kept."""
+    rules = replace(
+        RULES,
+        escalation_of=lambda heard, severity: "" if severity == "SEV2" else f"for-{severity}",
+        chain_of=lambda severity: "for-SEV1" if severity == "SEV1" else "",
+    )
+    heard = alert(severity="warning")
+    found = plan.opened(1, plan.alert_of(heard), heard, rules, T).incident
+    assert found.escalation == "for-SEV3"
+    worse = alert("Down", "db")
+    second = plan.joined(found, plan.alert_of(worse), worse, "", rules, T + 5).incident
+    assert (second.severity, second.escalation) == ("SEV2", "for-SEV3")
+    worst = people.with_severity(second, "SEV1", "nobody can pay", rules, T + 9).incident
+    assert worst.escalation == "for-SEV1"
+    assert people.with_severity(worst, "SEV3", "some can", rules, T + 10).incident.escalation == "for-SEV1"
 
 
 def test_joining_makes_it_no_less_bad() -> None:

@@ -98,7 +98,8 @@ def router(
             requests.allow(name, who.actor, body.comment)
         else:
             keeper.approvals.approve(name, who, body.comment, plan=body.plan)
-        return view(name) | {"gates": keeper.view(name)["gates"]}
+        # Who did it is said by itself: with the last approval the deployment may have left its gates already.
+        return view(name) | {"gates": keeper.view(name)["gates"], "by": who.name}
 
     @routes.post("/deployments/{name}/go-on", dependencies=[requires_nothing()])
     def go_on(name: str, body: ApproveBody, who: Who, allow: Allow) -> dict[str, Any]:

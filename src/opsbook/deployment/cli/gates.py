@@ -74,7 +74,8 @@ def approve(
         terminal.json(answer)
         return
     style = terminal.message_style
-    terminal.message("", f"{style.state('ok', 'approved')} {words.title(deployment)}")
+    said = style.state("ok", f"approved by {answer['by']}")
+    terminal.message("", f"{said} {words.title(deployment)}")
     if answer.get("gates"):
         terminal.message(*gate_lines(answer["gates"], style))
     terminal.message(f"{style.paint('next:', 'cyan')} opsbook deployments watch {deployment_id}")

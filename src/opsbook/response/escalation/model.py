@@ -97,7 +97,7 @@ class Subject:
 
     Args:
         symptom: what is wrong, in a sentence. change: what changed shortly before.
-        diagnosis: what was found, in a few lines. reopened: how often it was.
+        diagnosis: what was found, in a few lines. reopened: how often it was. alerts: how many belong to it.
     """
 
     id: str
@@ -115,6 +115,7 @@ class Subject:
     symptom: str = ""
     change: str = ""
     diagnosis: str = ""
+    alerts: int = 0
 
     @property
     def over(self) -> bool:
@@ -145,6 +146,7 @@ class Subject:
             reopened=incident.reopened,
             symptom=short(alerts[0].summary, 300) if alerts else "",
             change=short(suspects[0].text, 300) if suspects else "",
+            alerts=len(alerts),
         )
 
     @classmethod

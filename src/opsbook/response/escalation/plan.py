@@ -109,6 +109,24 @@ def begun_again(escalation: Escalation, subject: Subject, now: float, why: str) 
     return _again(replace(escalation, subject=subject), now, why)
 
 
+def grew_worse(before: Subject, after: Subject) -> str:
+    """Why people are paged anew about an incident that is worse than they were told; empty: they are not.
+
+    An alert that makes it worse wakes also who has acknowledged it: they may have gone back to bed. A person who says
+    that it is worse is awake; then those are paged who are paged about incidents so bad, if they are others.
+    """
+    if not after.severity or not after.severity < before.severity:
+        return ""
+    if after.alerts <= before.alerts and after.escalation == before.escalation:
+        return ""
+    return f"it is {after.severity} now, and was {before.severity}"
+
+
+def newly_acknowledged(before: Subject, after: Subject) -> bool:
+    """Somebody said so to the incident itself."""
+    return after.acknowledged_at is not None and after.acknowledged_at != before.acknowledged_at
+
+
 def hurried(escalation: Escalation, now: float) -> Escalation:
     """The next step is due now; an acknowledged escalation begins again where it stopped."""
     if not escalation.open:

@@ -17,7 +17,7 @@ from opsbook.errors import Conflict, NotAllowed, NotFound, OpsbookError
 from opsbook.journal import Entry, Journal
 from opsbook.response.escalation.chains import OnCall, chain_for, reaching
 from opsbook.response.escalation.links import Claim, Links
-from opsbook.response.escalation.model import Escalation, Incident, Page, Sent, Subject, legible
+from opsbook.response.escalation.model import Escalation, Incident, Page, Subject, legible
 from opsbook.response.escalation.paging import Pager
 from opsbook.response.escalation.plan import (
     acknowledged,
@@ -25,12 +25,14 @@ from opsbook.response.escalation.plan import (
     decide,
     due_at,
     ended,
+    grew_worse,
     hurried,
+    newly_acknowledged,
 )
 from opsbook.response.escalation.ports import Incidents
 from opsbook.response.escalation.records import Records
 from opsbook.response.escalation.wheel import Wheel
-from opsbook.response.escalation.wording import next_in_words, place_of
+from opsbook.response.escalation.wording import next_in_words, place_of, said_of
 
 _LOOK: Final = 1.0  # seconds: channels fail, clocks jump, schedules change
 _IDLE: Final = 10.0
@@ -198,7 +200,15 @@ class Escalations:
             elif not known.open and subject.reopened > before.reopened:
                 current = begun_again(current, subject, now, "opened again")
                 entries = [self._entry("retriggered", current, {"why": current.why})]
-            elif known.open and _newly_acknowledged(subject, before) and subject.id not in self._unsaid:
+            elif known.open and (why := grew_worse(before, subject)):
+                chain = (
+                    known.chain
+                    if subject.escalation == before.escalation
+                    else chain_for(self._book(), subject)
+                )
+                current = replace(begun_again(current, subject, now, why), chain=chain)
+                entries = [self._entry("retriggered", current, {"why": why})]
+            elif known.open and newly_acknowledged(before, subject) and subject.id not in self._unsaid:
                 current, entries = self._answered(current, subject.acknowledged_by, now)
             if current != known:
                 self._keep(current, entries)
@@ -299,7 +309,7 @@ class Escalations:
                 for sent in found.pages:
                     self._pager.hand_over(found, sent)
                 entries = [self._entry(note.kind, found.escalation, note.data) for note in found.notes]
-                entries += [self._entry("paged", found.escalation, _said(sent)) for sent in found.pages]
+                entries += [self._entry("paged", found.escalation, said_of(sent)) for sent in found.pages]
                 self._keep(found.escalation, entries)
                 self._boundary(f"{name}:{found.escalation.position}:recorded")
             else:
@@ -379,19 +389,5 @@ class Escalations:
         )
 
 
-def _newly_acknowledged(subject: Subject, before: Subject) -> bool:
-    return subject.acknowledged_at is not None and subject.acknowledged_at != before.acknowledged_at
-
-
 def _subject(incident: Incident | Subject) -> Subject:
     return incident if isinstance(incident, Subject) else Subject.of(incident)
-
-
-def _said(sent: Sent) -> dict[str, Any]:
-    return {
-        "page": sent.id,
-        "person": sent.person,
-        "name": sent.name,
-        "channel": sent.channel,
-        "step": sent.position + 1,
-    }

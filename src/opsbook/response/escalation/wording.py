@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from opsbook.book import Book
 from opsbook.response.escalation.model import Escalation, Page, Sent, Subject, short
 from opsbook.terminal import duration
@@ -77,6 +79,17 @@ def place_of(book: Book, subject: Subject) -> str:
         return f"incidents/{subject.id}"
     service = next((one for one in subject.services if one in book.services), "")
     return f"{subject.environment}/{service}" if service else subject.environment
+
+
+def said_of(sent: Sent) -> dict[str, Any]:
+    """A page as the journal says it."""
+    return {
+        "page": sent.id,
+        "person": sent.person,
+        "name": sent.name,
+        "channel": sent.channel,
+        "step": sent.position + 1,
+    }
 
 
 def _cut(text: str) -> str:

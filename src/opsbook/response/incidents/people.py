@@ -87,8 +87,11 @@ def with_severity(incident: Incident, severity: Severity, reason: str, rules: Ru
     refuse_when_merged(incident)
     if severity == incident.severity:
         return Changed(incident)
+    is_worse = severity == worse(severity, incident.severity)
     after = incident.but(
-        severity=severity, next_update_at=next_update(severity, rules, now) if incident.open else None
+        severity=severity,
+        next_update_at=next_update(severity, rules, now) if incident.open else None,
+        escalation=(rules.chain_of(severity) if is_worse else "") or incident.escalation,
     )
     after, notes = touched(after, "somebody has said how bad it is")
     return Changed(after, (change_note("severity", incident.severity, severity, reason), *notes))

@@ -42,6 +42,7 @@ class Rules:
     Args:
         severity_of: how bad an incident of this alert is.
         escalation_of: who is paged about it; empty: nobody.
+        chain_of: who is paged about incidents so bad; empty: those who are paged about any.
         page_of: the page of the handbook that an alert means by what it says; empty: there is none.
         related: whether one service depends on the other, directly or not.
         update_every: how often people are told, by severity.
@@ -52,6 +53,7 @@ class Rules:
     severity_of: Callable[[Heard], Severity]
     escalation_of: Callable[[Heard, Severity], str]
     related: Callable[[str, str], bool]
+    chain_of: Callable[[Severity], str] = lambda severity: ""
     page_of: Callable[[str], str] = lambda said: ""
     update_every: Mapping[str, float]
 
@@ -112,7 +114,13 @@ def joins(incident: Incident, alert: IncidentAlert, rules: Rules, now: float) ->
         same = any(
             host and host in (one.labels.get("host"), one.labels.get("instance")) for one in incident.alerts
         )
-        return f"it is about {host} too" if same else ""
+        if same:
+            return f"it is about {host} too"
+        # A switch goes and forty hosts fall silent: that is one trouble, and one person to be woken.
+        alike = alert.name and any(
+            one.name == alert.name and not one.labels.get("service") for one in incident.alerts
+        )
+        return f"{alert.name} fires in several places" if alike else ""
     for other in incident.services:
         if service == other:
             return f"it is about {service} too"
@@ -182,7 +190,7 @@ def joined(
         severity=severity,
         started_at=started,
         runbook=incident.runbook or rules.page_of(alert.runbook),
-        escalation=incident.escalation or rules.escalation_of(heard, severity),
+        escalation=_chain(incident, heard, severity, rules),
     )
     if incident.state == "mitigated":
         after = after.but(state="active", mitigated_at=None)
@@ -190,6 +198,13 @@ def joined(
             state_note(incident, "active", f"{alert.name} fires again" if known else f"{alert.name} fires")
         )
     return Changed(after, tuple(notes))
+
+
+def _chain(incident: Incident, heard: Heard, severity: Severity, rules: Rules) -> str:
+    """Who is paged about it from now on: what is worse may be others' business."""
+    if incident.escalation and severity == incident.severity:
+        return incident.escalation
+    return rules.escalation_of(heard, severity) or incident.escalation
 
 
 def ended(incident: Incident, fingerprint: str, at: float, now: float) -> Changed:

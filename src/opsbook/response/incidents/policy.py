@@ -24,6 +24,7 @@ def rules_of(book: Book) -> Rules:
         settle=spec.settle,
         severity_of=lambda heard: severity_of(book, heard),
         escalation_of=lambda heard, severity: escalation_of(book, heard, severity),
+        chain_of=lambda severity: escalation_for(book, severity),
         related=one_tree(book),
         page_of=lambda said: page_of(book, said),
         update_every={
