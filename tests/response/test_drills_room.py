@@ -59,6 +59,8 @@ class House:
             mask=lambda text: text.replace("s3cret", "***"),
         )
         self.log: list[str] = []
+        self.told: list[tuple[str, str]] = []
+        self.outcome: dict[str, str] = {}
         self.run: list[str] = []
         self.broken: OpsbookError | None = None
         self.schedule = self.planned()
@@ -69,6 +71,7 @@ class House:
             self.drills,
             now=lambda: self.now,
             rehearse=self.rehearse,
+            tell=lambda page, why: self.told.append((page, why)),
             log=self.log.append,
         )
 
@@ -76,7 +79,7 @@ class House:
         self.run.append(page)
         if self.broken is not None:
             raise self.broken
-        return self.result(page=page)
+        return self.result(page=page, **self.outcome)
 
     def events(self) -> list[Event]:
         return list(self.journal.events(kinds=["drill.*"]))
@@ -189,10 +192,25 @@ def test_a_drill_that_cannot_be_run_is_said_and_not_tried_at_once_again(house: H
     house.schedule.look()
     assert ["switch", "other"] == house.run
     assert ["the drill of switch could not be run: no room in /tmp"] == house.log[:1]
+    assert ("switch", "it could not be run: no room in /tmp") == house.told[0]
     house.now += 31 * DAY
     house.broken = None
     house.schedule.look()
     assert "passed" == house.drills.of("switch")[0].state
+
+
+def test_whoever_answers_for_a_page_is_told_that_it_failed(house: House) -> None:
+    """Once each time, with what went wrong; of one that passed or was skipped nobody hears."""
+    house.outcome = {"state": "failed", "stage": "detect", "reason": "SwitchOn did not fire, s3cret"}
+    house.schedule.look()
+    assert ("switch", "detect: SwitchOn did not fire, ***") == house.told[0]
+    assert ["switch", "other"] == [page for page, _ in house.told]
+    house.schedule.look()
+    for state in ("passed", "skipped"):
+        house.outcome = {"state": state}
+        house.now += 31 * DAY
+        house.schedule.look()
+    assert ["switch", "other"] == [page for page, _ in house.told]
 
 
 def test_none_is_begun_after_the_end(house: House) -> None:
@@ -209,7 +227,9 @@ def test_a_store_that_is_away_ends_no_schedule(house: House) -> None:
     def away() -> Book:
         raise Unreachable("the store is away")
 
-    schedule = Schedule(away, house.drills, now=lambda: 0.0, rehearse=house.rehearse, log=house.log.append)
+    schedule = Schedule(
+        away, house.drills, now=lambda: 0.0, rehearse=house.rehearse, tell=print, log=house.log.append
+    )
     schedule.look()
     assert ["drills on a schedule: the store is away"] == house.log
 

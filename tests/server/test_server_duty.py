@@ -37,18 +37,15 @@ echo "restarted $SERVICE at $MOUNT" >> "$OUT"
 sleep 0.3
 ```
 """
-BOOK = load(
-    TextFiles.of(
-        {
-            "opsbook.yaml": "name: shop\nchannels: {hook: {webhook: 'http://127.0.0.1:1/'}}\n"
-            "contacts: {ana: {channel: hook}}\n",
-            "services/web.yaml": "service: web\nrun: {command: [sleep, '60']}\n",
-            "environments/production.yaml": "environment: production\nentry: {port: 8080}\nservices: {web: {}}\n",
-            "runbooks/restart.md": PAGE,
-            "incidents/policy.yaml": "escalations: [{name: usual, steps: [{page: [ana]}]}]\n",
-        }
-    )
-)
+FILES = {
+    "opsbook.yaml": "name: shop\nchannels: {hook: {webhook: 'http://127.0.0.1:1/'}}\n"
+    "contacts: {ana: {channel: hook}}\n",
+    "services/web.yaml": "service: web\nrun: {command: [sleep, '60']}\n",
+    "environments/production.yaml": "environment: production\nentry: {port: 8080}\nservices: {web: {}}\n",
+    "runbooks/restart.md": PAGE,
+    "incidents/policy.yaml": "escalations: [{name: usual, steps: [{page: [ana]}]}]\n",
+}
+BOOK = load(TextFiles.of(FILES))
 
 
 class House:
@@ -77,7 +74,9 @@ class House:
         self.durable.launch()
         self.runbooks.start()
         self.sent: list[Notification] = []
-        alerting = SimpleNamespace(send=self.sent.append, delivery=SimpleNamespace())
+        alerting = SimpleNamespace(
+            send=self.sent.append, delivery=SimpleNamespace(state=lambda _: SimpleNamespace(failures=0))
+        )
         self.duty.ready(cast("Alerting", alerting), self.runbooks)
         self.duty.incidents.start()
 
@@ -234,3 +233,17 @@ def test_a_page_holds_no_secret(house: House) -> None:
     words = house.sent[-1].words
     assert words is not None
     assert ("no ***", "at ***") == (words.title, words.text)
+
+
+@pytest.mark.parametrize("owner", ["owner: ana\n", ""], ids=["theirs", "nobody's"])
+def test_a_failed_drill_is_told_to_whoever_answers_for_the_page(house: House, owner: str) -> None:
+    """By their channel, with the reason and how to try it; of a page without an owner by whatever channel there is."""
+    files = {**FILES, "runbooks/restart.md": PAGE.replace("title: Restart\n", f"title: Restart\n{owner}")}
+    house.book = load(TextFiles.of(files))
+    house.duty.drill_failed("restart", "check: the service does not answer")
+    (sent,) = house.sent
+    assert ("hook", "The drill of restart failed") == (sent.channel, sent.words.title if sent.words else "")
+    assert sent.words is not None
+    assert "check: the service does not answer" in sent.words.text
+    assert "opsbook runbooks test restart" in sent.words.text
+    assert sent.words.url == "https://ops.example.com/runbooks/restart"

@@ -8,6 +8,7 @@ from opsbook.errors import Conflict, Invalid, NotFound, OpsbookError
 from opsbook.monitoring.alerting.model import Alert, GroupMessage, Notification, Words
 from opsbook.monitoring.alerting.responding import Responders
 from opsbook.monitoring.alerting.room import Alerting
+from opsbook.response.escalation.chains import reaching
 from opsbook.response.escalation.model import Page
 from opsbook.response.incidents.room import Incidents
 from opsbook.response.incidents.telling import Telling
@@ -116,6 +117,24 @@ class Duty:
         alert = Alert(labels, {"summary": words.title}, starts_at=at)
         group = GroupMessage(key=key, labels=labels, firing=(alert,))
         alerting.send(Notification(id=name, channel=channel, groups=(group,), at=at, words=words))
+
+    def drill_failed(self, page: str, why: str) -> None:
+        """Tell whoever answers for a page that it did not help. Once: no incident is to be made of a rehearsal.
+
+        Raises OpsbookError: it could not be written down.
+        """
+        book, now = self._ground.handbook.current(), self._ground.clock.now()
+        reach = reaching(book, self.oncall.people)
+        owner = book.runbooks[page].head.owner if page in book.runbooks else None
+        words = Words(
+            self._ground.secrets.mask(f"The drill of {page} failed"),
+            self._ground.secrets.mask(f"{why}\nTry it: opsbook runbooks test {page}"),
+            self._address(f"/runbooks/{page}"),
+        )
+        labels = {"alertname": "DrillFailed", "severity": "warning", "page": page}
+        for target in (reach(owner) if owner else ()) or reach(book.owner or "") or reach(""):
+            way = next((one for one in target.ways if not self.failing(one)), target.ways[0])
+            self._send(f"drill:{page}:{now:.3f}:{way}", way, labels, f"drill:{page}", words, now)
 
     def failing(self, channel: str) -> bool:
         """Whether a channel did not take the last message."""

@@ -118,7 +118,12 @@ class Responding:
         )
         self.drills = Drills(book, journal, now=now, mask=ground.secrets.mask)
         self.schedule = Schedule(
-            book, self.drills, now=now, rehearse=in_a_process(ground.book), log=ground.log
+            book,
+            self.drills,
+            now=now,
+            rehearse=in_a_process(ground.book),
+            tell=duty.drill_failed,
+            log=ground.log,
         )
         self._source = Source(
             book=book,

@@ -24,6 +24,7 @@ class Schedule:
 
     Args:
         rehearse: runs the drill of a page; raises OpsbookError.
+        tell: says to whoever answers for a page that its drill failed, and why; raises OpsbookError.
         log: is told what could not be run.
     """
 
@@ -34,9 +35,11 @@ class Schedule:
         *,
         now: Callable[[], float],
         rehearse: Callable[[str], Result],
+        tell: Callable[[str, str], object],
         log: Callable[[str], None],
     ) -> None:
         self._book, self._drills, self._now, self._rehearse, self._log = book, drills, now, rehearse, log
+        self._tell = tell
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._tried: dict[str, float] = {}
@@ -72,9 +75,13 @@ class Schedule:
                 continue
             self._tried[page] = self._now()
             try:
-                self._drills.record(self._rehearse(page), "opsbook")
+                result = self._drills.record(self._rehearse(page), "opsbook")
             except OpsbookError as error:
                 self._log(f"the drill of {page} could not be run: {error}")
+                self._tell(page, f"it could not be run: {error}")
+                continue
+            if result.state == "failed":
+                self._tell(page, f"{result.stage}: {result.reason}" if result.stage else result.reason)
 
 
 def in_a_process(book: Path) -> Callable[[str], Result]:
