@@ -12,17 +12,17 @@ from opsbook.book.problems import Problem
 from opsbook.book.quantities import DURATION, duration
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
-_CODE = re.compile(r"`[^`]*`")
-_LINK = re.compile(r"\]\(\s*<?([^)\s>]+)>?(?:\s+[\"'][^)]*)?\)")
-_ELSEWHERE = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:|//|#|/|\{")
+CODE = re.compile(r"`[^`]*`")
+LINK = re.compile(r"\]\(\s*<?([^)\s>]+)>?(?:\s+[\"'][^)]*)?\)")
+ELSEWHERE = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:|//|#|/|\{")
 _FIELD = re.compile(r"""(reviewed|review_every)\s*:\s*["']?([^"'#]*?)["']?\s*(?:#.*)?""")
 
 
 def broken_links(file: str, text: str, paths: Collection[str]) -> Iterator[Problem]:
     """Relative links to nothing; what lies outside of the handbook is not looked at."""
-    for number, line in _outside_code(text):
-        for link in _LINK.findall(_CODE.sub("", line)):
-            if _ELSEWHERE.match(link):
+    for number, line in outside_code(text):
+        for link in LINK.findall(CODE.sub("", line)):
+            if ELSEWHERE.match(link):
                 continue
             target = posixpath.normpath(
                 posixpath.join(posixpath.dirname(file), unquote(link.split("#")[0].split("?")[0]))
@@ -33,7 +33,8 @@ def broken_links(file: str, text: str, paths: Collection[str]) -> Iterator[Probl
                 yield Problem(file, number, "", f"the link {link} leads to no file", severity="warning")
 
 
-def _outside_code(text: str) -> Iterator[tuple[int, str]]:
+def outside_code(text: str) -> Iterator[tuple[int, str]]:
+    """The lines that are in no fence, with their numbers from 1."""
     fence = ""
     for number, line in enumerate(text.splitlines(), 1):
         match = _FENCE.match(line)

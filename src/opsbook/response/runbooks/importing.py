@@ -38,6 +38,7 @@ _HTML = {
     "li",
     "ul",
 }
+_SAID_BY_PROGRAMS = {"none", "nil", "unset", "unknown", "pending", "invalid", "empty", "null"}
 _SHELLS = {"", "bash", "sh", "shell", "console", "shell-session", "zsh", "terminal"}
 _SESSION = {"console", "shell-session", "terminal"}
 
@@ -148,7 +149,7 @@ class _Reading:
 
     def _placeholder(self, said: str, line: int) -> None:
         name = re.sub(r"[^a-z0-9]+", "_", said.lower()).strip("_")
-        if said.lower() in _HTML or not name or name in self.params:
+        if said.lower() in _HTML | _SAID_BY_PROGRAMS or not name or name in self.params:
             return
         self.params[name] = f"{'MY_' if is_reserved(name) else ''}{name.upper()}"
         self._notes.append(Note(line, f"<{said}> would be read by a shell as a file: a parameter {name}?"))

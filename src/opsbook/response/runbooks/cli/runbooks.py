@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Mapping
 from datetime import date
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 import click
@@ -21,6 +21,7 @@ from opsbook.terminal import Session, Style, age, duration, share, table
 from opsbook.terminal.commands import Group
 
 API = "/api/response/runbooks"
+_PICTURE = 5 * 1024 * 1024  # bytes of a picture that is taken over with its page
 
 
 @click.group(cls=Group, invoke_without_command=True)
@@ -183,42 +184,71 @@ def import_(
     """Take over Markdown pages from elsewhere. No block of them runs before a person has given it a role.
 
     Prompts (`$ `) are split from output, `<placeholders>` become proposed parameters; what is to be decided is listed.
+    Links among the pages lead on, their pictures come along. Doing it twice changes nothing; no page is overwritten.
 
     \b
     Examples:
       opsbook runbooks import ../wiki/ops --dry-run
       opsbook runbooks import disk.md --to ops/runbooks
     """
-    from opsbook.response.runbooks.importing import imported
+    from opsbook.response.runbooks.moving import Foreign, moved
     from opsbook.world.hosts.files import atomic_write
 
     target = folder or session.book / "runbooks"
-    taken = {path.stem for path in target.glob("*.md")} if target.is_dir() else set()
-    report = []
-    for path in _pages(sources):
-        page = imported(path.stem, path.read_bytes(), taken)
-        taken.add(page.name)
-        report.append({"from": str(path), "to": str(target / f"{page.name}.md"), **page.to_json()})
-        if not dry_run:
-            target.mkdir(parents=True, exist_ok=True)
-            atomic_write(target / f"{page.name}.md", page.text.encode("utf-8", "surrogatepass"), mode=0o644)
+    roots = [(one if one.is_dir() else one.parent).resolve() for one in sources]
+
+    def existing(name: str) -> bytes | None:
+        path = target / f"{name}.md"
+        return path.read_bytes() if path.is_file() else None
+
+    def is_picture(path: PurePath) -> bool:
+        found = Path(path).resolve()
+        inside = any(found.is_relative_to(root) for root in roots)
+        return inside and found.is_file() and found.stat().st_size <= _PICTURE
+
+    pages = [Foreign(PurePosixPath(path.as_posix()), path.read_bytes()) for path in _pages(sources)]
+    found = moved(pages, existing, is_picture)
+    for one in found if not dry_run else ():
+        if one.is_there:
+            continue
+        for path, name in one.pictures:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            atomic_write(target / name, Path(path).read_bytes(), mode=0o644)
+        target.mkdir(parents=True, exist_ok=True)
+        text = one.page.text.encode("utf-8", "surrogatepass")
+        atomic_write(target / f"{one.page.name}.md", text, mode=0o644)
+    report = [{"to": str(target / f"{one.page.name}.md"), **one.to_json()} for one in found]
     if as_json:
         session.terminal.json({"pages": report, "written": not dry_run})
         return
-    style = session.terminal.style
+    _report(session, report, dry_run=dry_run)
+
+
+def _report(session: Session, report: list[dict[str, Any]], *, dry_run: bool) -> None:
+    """What became of each page, and what a person must decide about it."""
+    terminal, style = session.terminal, session.terminal.style
     for one in report:
-        session.terminal.data(f"{style.paint(one['to'], 'bold')}: {one['blocks']} blocks, none of them runs")
-        session.terminal.data(*(f"    line {note['line']}: {plain(note['text'])}" for note in one["notes"]))
-    session.terminal.message(f"{len(report)} pages" + (", nothing written" if dry_run else ""))
+        blocks = f"{one['blocks']} blocks, none of them runs" if one["blocks"] else "no blocks"
+        state = "there already, and the same" if one["unchanged"] else blocks
+        terminal.data(f"{style.paint(one['to'], 'bold')}: {state}")
+        if not one["unchanged"]:
+            terminal.data(*(f"    line {note['line']}: {plain(note['text'])}" for note in one["notes"]))
+    new = [one for one in report if not one["unchanged"]]
+    undecided = sum(1 for one in new if one["notes"])
+    said = f"{len(report)} pages, {len(new)} of them new; {undecided} with something to decide"
+    terminal.message(said + ("; nothing written" if dry_run else ""))
+    if new and not dry_run:
+        terminal.message(f"{terminal.message_style.paint('next:', 'cyan')} opsbook check")
 
 
 def _pages(sources: tuple[Path, ...]) -> list[Path]:
+    """The files, each once."""
     found: list[Path] = []
-    for source in sources:
+    for source in (one.resolve() for one in sources):
         found += (
             sorted(path for path in source.rglob("*.md") if path.is_file()) if source.is_dir() else [source]
         )
-    return found
+    return list(dict.fromkeys(found))
 
 
 runbooks.add_command(test)
