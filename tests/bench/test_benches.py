@@ -1,4 +1,4 @@
-"""Every bench of the control plane and its deployments, run shortly: it works, and nothing is lost under load.
+"""Benches of the control plane, its deployments and its responders, run shortly: they work, and nothing is lost.
 
 How fast this machine is right now is no question of a test, so a missed target of speed does not fail it.
 """
@@ -21,7 +21,12 @@ FIGURES = {
     "canary": ["to weight 0, slowest", "requests failed"],
     "control_plane": ["opsbook --version", "check of", "services planned", "resident", "of a core"],
     "deploy": ["API: deployment beyond it", "command line: deployment beyond it"],
+    "escalation": ["incident to page, median", "incidents at once"],
+    "postmortems": ["written: impact", "a handbook of", "the status page of"],
+    "respond": ["beyond it, worst", "pages with their diagnosis"],
     "rollback": ["API: to serving again", "command line: to serving again", "requests failed"],
+    "runbooks": ["a local step in whole", "check of"],
+    "schedules": ["three layers resolved", "who is on call now"],
     "switch": [
         "http: failed",
         "stream: failed",
