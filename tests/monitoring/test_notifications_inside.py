@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,7 +16,7 @@ from opsbook.errors import NotFound
 from opsbook.monitoring.alerting.model import Alert, GroupMessage, Notification, Words
 from opsbook.monitoring.alerting.responding import Responders
 from opsbook.monitoring.notifications import schedule
-from opsbook.monitoring.notifications.delivery import Delivery
+from opsbook.monitoring.notifications.delivery import FAILED_LATELY, Delivery
 from opsbook.monitoring.notifications.senders import Senders
 from opsbook.world.hosts.clock import SystemClock
 
@@ -168,4 +169,21 @@ def test_a_page_that_was_sent_before_the_outbox_was_read_is_sent_once(tmp_path: 
     delivery.restore(dict(documents))
     assert ["p-2"] == [one.notification.id for one in delivery._lines["@incidents"]]
     delivery.close()
+    made.close()
+
+
+def test_a_channel_that_failed_is_not_held_to_fail_for_ever(tmp_path: Path, receiver: Receiver) -> None:
+    """As long as a message is tried with, and a while after it was given up; then only trying tells."""
+    receiver.answers = [400] * schedule.GIVE_UP_REFUSALS
+    made = house(tmp_path, Room(), f'channels: {{hook: {{webhook: "{receiver.url}"}}}}')
+    made.alerting.send(page())
+    until(lambda: "notification.failed" in made.kinds())
+    until(lambda: made.alerting.delivery.state("hook").waiting == 0)
+    state, now = made.alerting.delivery.state("hook"), time.time()
+    assert (True, True) == (state.failing(now), state.failing(now + FAILED_LATELY / 2))
+    assert not state.failing(now + FAILED_LATELY + 1)
+    assert replace(state, waiting=1).failing(now + FAILED_LATELY + 1)
+    made.alerting.send(page("p-2"))
+    until(lambda: bool(receiver.got))
+    until(lambda: not made.alerting.delivery.state("hook").failing(time.time()))
     made.close()

@@ -119,6 +119,7 @@ def house() -> Iterator[Diagnosing]:
         made.address = made.serve()
         made.place("production", "web", healthy=1)
         made.place("production", "api")
+        made.place("production", "checkout")
         now = time.time()
         made.alerts.append(
             Alert(
@@ -197,11 +198,11 @@ def browsing(house: Diagnosing, person: str) -> httpx.Client:
 
 def test_the_page(house: Diagnosing) -> None:
     """Empty, then begun by its button, then the whole of it; a form without its token does nothing."""
-    path = "/diagnose/production/api"
+    path = "/diagnose/production/checkout"  # of which no other test asks
     with browsing(house, "ana") as browser:
         page = browser.get(path).text
         assert "It was not looked at yet." in page
-        assert "opsbook diagnose api --in production" in page
+        assert "opsbook diagnose checkout --in production" in page
         assert 403 == browser.post(path).status_code
         token = re.search(r'name="csrf_token" value="([^"]+)"', page)
         assert token is not None

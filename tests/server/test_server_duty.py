@@ -16,6 +16,7 @@ from opsbook.errors import Failed
 from opsbook.journal import Durable, Journal
 from opsbook.monitoring.alerting.model import Alert, GroupMessage, Notification
 from opsbook.monitoring.alerting.room import Alerting
+from opsbook.monitoring.notifications.delivery import ChannelState
 from opsbook.response.escalation.model import Page
 from opsbook.response.runbooks.room import Runbooks
 from opsbook.response.runbooks.site import Site
@@ -75,7 +76,7 @@ class House:
         self.runbooks.start()
         self.sent: list[Notification] = []
         alerting = SimpleNamespace(
-            send=self.sent.append, delivery=SimpleNamespace(state=lambda _: SimpleNamespace(failures=0))
+            send=self.sent.append, delivery=SimpleNamespace(state=lambda _: ChannelState())
         )
         self.duty.ready(cast("Alerting", alerting), self.runbooks)
         self.duty.incidents.start()

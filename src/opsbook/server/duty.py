@@ -137,9 +137,10 @@ class Duty:
             self._send(f"drill:{page}:{now:.3f}:{way}", way, labels, f"drill:{page}", words, now)
 
     def failing(self, channel: str) -> bool:
-        """Whether a channel did not take the last message."""
+        """Whether a channel takes no messages at this time."""
         alerting = self._late.alerting
-        return alerting is not None and alerting.delivery.state(channel).failures > 0
+        now = self._ground.clock.now()
+        return alerting is not None and alerting.delivery.state(channel).failing(now)
 
     def _address(self, path: str) -> str:
         base = self._ground.address()

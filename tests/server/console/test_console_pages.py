@@ -131,7 +131,8 @@ def test_filters_live_in_the_address(stand: Stand, browse: Browse) -> None:
     assert 'id="deployment-d-80"' not in page
     assert "<option selected>staging</option>" in page
     events = client.get("/journal?kind=deployment.rolled_back").text
-    assert 1 == events.count('<tr id="event-')
+    # Other tests of this stand roll back, too: all that is shown is of the kind, and something is.
+    assert 0 < events.count('<tr id="event-') == events.count('<td class="kind">deployment.rolled_back</td>')
     assert "No event matches" in client.get("/journal?actor=nobody").text
 
 

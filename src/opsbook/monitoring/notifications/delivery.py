@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from opsbook.book import Book
 from opsbook.book.channels import Channel
@@ -33,6 +33,10 @@ class Writer(Protocol):
     def write(self, documents: Documents, entries: Iterable[Entry] = ()) -> bool: ...
 
 
+FAILED_LATELY: Final = 900.0
+"""Seconds for which a channel counts as failing after a message to it was given up."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChannelState:
     """How it goes with a channel.
@@ -43,7 +47,7 @@ class ChannelState:
         sent: messages that it took since the start.
         last_sent_at: when it took the last one.
         error: why it did not take the last one that was tried; empty: it did.
-        failures: how often in a row it did not.
+        failures: how often in a row it did not. failed_at: when it did not the last time.
     """
 
     waiting: int = 0
@@ -52,6 +56,14 @@ class ChannelState:
     last_sent_at: float | None = None
     error: str = ""
     failures: int = 0
+    failed_at: float | None = None
+
+    def failing(self, now: float) -> bool:
+        """Whether it is better to take another one: it did not take the last message, and has one that it is tried
+        with still, or failed a moment ago. What failed long ago may be well again, and only trying tells."""
+        if not self.failures or self.failed_at is None:
+            return False
+        return self.waiting > 0 or abs(now - self.failed_at) < FAILED_LATELY
 
 
 class Delivery:
@@ -278,7 +290,9 @@ class Delivery:
             place = line.index(pending)
             line[place : place + 1] = [later] if later is not None else []
             known = self._states.get(channel, ChannelState())
-            self._states[channel] = known = replace(known, error=error, failures=known.failures + 1)
+            self._states[channel] = known = replace(
+                known, error=error, failures=known.failures + 1, failed_at=self._clock.now()
+            )
             if not refused:
                 self._hold_back(line, self._clock.now() + hold_of(known.failures))
 
