@@ -15,7 +15,15 @@ from opsbook.response.runbooks.live import Live
 from opsbook.response.runbooks.model import APPROVAL_SECONDS, Approval, Cancel, Run, Step, binding
 from opsbook.response.runbooks.plan import Await, Facts, decide, needs_approval, order
 from opsbook.response.runbooks.reach import environments_of, is_protected
-from opsbook.response.runbooks.records import COUNTER, Records, open_key, page_key, run_key
+from opsbook.response.runbooks.records import (
+    COUNTER,
+    Records,
+    evidence_key,
+    found_by,
+    open_key,
+    page_key,
+    run_key,
+)
 from opsbook.response.runbooks.site import Site
 from opsbook.response.runbooks.views import plan_view, run_view
 from opsbook.response.runbooks.workflow import Workflow
@@ -34,6 +42,7 @@ class Runbooks:
     def __init__(self, site: Site) -> None:
         self._site = site
         self.records = Records(site.journal)
+        self.records.upgrade()
         self.live = Live()
         self._workflow = Workflow(site, self.records, self.live)
         self._starting = threading.Lock()
@@ -113,13 +122,16 @@ class Runbooks:
                 "id": run.id, "page": page, "digest": run.digest, "commit": run.commit, "params": shown,
                 "automatic": automatic, "alert": alert,
             }  # fmt: skip
-            put = {
+            put: dict[str, Any] = {
                 COUNTER: number,
                 run_key(run.id): run.to_json(),
                 open_key(run.id): {},
                 page_key(run.digest): runbook.source,
+                **found_by(run),
             }
-            self._site.journal.append(kinds.STARTED.name, run.subject, data, actor=actor, put=put)
+            with self._workflow.lock:  # beside its page, runs write into one document
+                put[evidence_key(page)] = self.records.evidence(page).begun(run).to_json()
+                self._site.journal.append(kinds.STARTED.name, run.subject, data, actor=actor, put=put)
         self._site.boundary(f"{run.id}:requested")
         self._site.durable.start(WORKFLOW, _work_id(run))
         return run, False
@@ -377,7 +389,13 @@ class Runbooks:
         if run.outcome is None and not run.ended:
             return run
         again = run.but(state="running", outcome=None, reason="", ended_at=None, reopened=run.reopened + 1)
-        self._site.journal.append_all([], put={run_key(run.id): again.to_json(), open_key(run.id): {}})
+        evidence = self.records.evidence(run.page).changed(again)
+        put = {
+            run_key(run.id): again.to_json(),
+            open_key(run.id): {},
+            evidence_key(run.page): evidence.to_json(),
+        }
+        self._site.journal.append_all([], put=put)
         self._site.durable.start(WORKFLOW, _work_id(again))
         return again
 
