@@ -20,6 +20,8 @@ from opsbook.response.runbooks.model import Run, number_of
 COUNTER = "runbooks/counter"
 RUNS = "runbooks/run/"
 EVIDENCE = "runbooks/evidence/"
+TEXTS = "runbooks/page/"
+OF_PAGES = "runbooks/of/"
 SEARCHED = 2000  # of the newest runs, where something is looked for among them
 _FEW, _MANY = 50, 400  # read at a time: first, and when those were not enough
 _OLD = f"{RUNS}run-"  # keys of runs once were their ids, in no order
@@ -35,7 +37,7 @@ def open_key(name: str) -> str:
 
 
 def page_key(digest: str) -> str:
-    return f"runbooks/page/{digest}"
+    return f"{TEXTS}{digest}"
 
 
 def output_key(name: str, number: int) -> str:
@@ -44,7 +46,7 @@ def output_key(name: str, number: int) -> str:
 
 def of_page(page: str) -> str:
     """What the keys of a page's runs begin with. No name of a page has a ``#`` in it."""
-    return f"runbooks/of/{page}#"
+    return f"{OF_PAGES}{page}#"
 
 
 def of_page_key(page: str, name: str) -> str:
@@ -161,6 +163,19 @@ class Records:
         """What a try wrote: ``text``, ``dropped``, ``sensitive``; empty when there is nothing."""
         found = self._state.get(output_key(name, number))
         return dict(found) if found else {"text": "", "dropped": 0, "sensitive": False}
+
+    def oldest(self, after: str, limit: int) -> dict[str, Run]:
+        """The first runs behind a key, by their keys."""
+        found = self._state.items(RUNS, after=after, limit=limit)
+        return {key: Run.model_validate(one) for key, one in found.items()}
+
+    def texts(self) -> set[str]:
+        """The keys of all texts that runs were started with."""
+        return set(self._state.keys(TEXTS))
+
+    def texts_in_use(self) -> set[str]:
+        """The keys of those that some run that is kept was started with."""
+        return {page_key(str(one["digest"])) for one in self._state.items(OF_PAGES).values()}
 
     def upgrade(self) -> int:
         """Give runs that an earlier version kept the keys by which they are found now; returns how many.

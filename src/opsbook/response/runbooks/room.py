@@ -24,6 +24,7 @@ from opsbook.response.runbooks.records import (
     page_key,
     run_key,
 )
+from opsbook.response.runbooks.retention import Retention
 from opsbook.response.runbooks.site import Site
 from opsbook.response.runbooks.views import plan_view, run_view
 from opsbook.response.runbooks.workflow import Workflow
@@ -45,6 +46,7 @@ class Runbooks:
         self.records.upgrade()
         self.live = Live()
         self._workflow = Workflow(site, self.records, self.live)
+        self.retention = Retention(site, self.records, self._workflow.lock)
         self._starting = threading.Lock()
         site.durable.workflow(WORKFLOW, self._workflow.run)
 
@@ -53,9 +55,11 @@ class Runbooks:
         for run in self.records.unfinished():
             if self._site.durable.status(_work_id(run)) is None:
                 self._site.durable.start(WORKFLOW, _work_id(run))
+        self.retention.start()
 
     def close(self) -> None:
         """Runs stop with `Durable.close`; here there is only to wake those that wait."""
+        self.retention.close()
         self._workflow.told("")
 
     # --- beginning
