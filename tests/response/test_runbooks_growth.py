@@ -99,6 +99,9 @@ def test_runs_are_looked_for_among_the_newest(journal: Journal) -> None:
     found, more = Records(journal).search(lambda run: run.outcome == "failed", limit=2)
     assert ([300, 290], 28) == (ids(found), more)
     assert "a" == found[0].steps[0].step
+    every, more = Records(journal).search(None, limit=2)
+    assert ([300, 299], 298) == (ids(every), more)
+    assert 298 == Records(journal).search(None, page="p", limit=2)[1]
     assert [300] == ids(Records(journal).runs(limit=1, wanted=lambda run: run.outcome == "failed"))
 
 

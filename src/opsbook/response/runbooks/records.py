@@ -96,13 +96,16 @@ class Records:
         return [Run.model_validate(one) for one in islice(found, limit)]
 
     def search(
-        self, wanted: Callable[[Run], bool], *, page: str | None = None, limit: int = 50
+        self, wanted: Callable[[Run], bool] | None, *, page: str | None = None, limit: int = 50
     ) -> tuple[list[Run], int]:
         """The newest that are wanted, and how many more of them there are among the newest `SEARCHED`.
 
         Args:
-            wanted: is asked with each run in outline: without its steps.
+            wanted: is asked with each run in outline: without its steps; None: each is, and all are counted.
         """
+        if wanted is None:
+            count = len(self._state.keys(RUNS if page is None else of_page(page)))
+            return self.runs(page=page, limit=limit), max(0, count - limit)
         found = [one for one in islice(self._newest(page), SEARCHED) if wanted(_outline(one))]
         return [Run.model_validate(one) for one in found[:limit]], max(0, len(found) - limit)
 
