@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,12 +38,15 @@ from opsbook.response.runbooks.evidence import Evidence
 from opsbook.response.runbooks.model import Run, Step
 from opsbook.response.runbooks.records import (
     COUNTER,
+    Records,
     evidence_key,
     found_by,
     output_key,
     page_key,
     run_key,
 )
+from opsbook.response.runbooks.retention import AT_A_TIME, Retention
+from opsbook.response.runbooks.site import Site
 
 DAY = 86_400.0
 PAGES, SERVICES, STEPS = 40, 20, 6
@@ -280,11 +284,25 @@ def served(bench: Bench, years: Years) -> None:
                 memory[name] = resident(house)
             finally:
                 house.commands.run("down", "--services")
+        forgetting(bench, state, load(TextFiles.of(texts)))
         bench.fact("start of an empty one", took["empty"], "s")
         bench.figure("start beyond the empty one", took["grown"] - took["empty"], "s", 3.0)
         bench.figure("memory beyond the empty one", memory["grown"] - memory["empty"], "MB", 150.0)
     finally:
         shutil.rmtree(root, ignore_errors=True)
+
+
+def forgetting(bench: Bench, folder: Path, book: Book) -> None:
+    """What the retention of the handbook lets go, after the server has ended."""
+    clock: Any = PastClock(time.time())
+    nothing: Any = None
+    with Journal.open(folder / "journal.sqlite", keys=folder / "keys", clock=clock) as journal:
+        site = Site(book=lambda: book, journal=journal, durable=nothing, clock=clock, places=nothing)
+        began = time.perf_counter()
+        gone = Retention(site, Records(journal), nullcontext()).look()
+        took = time.perf_counter() - began
+    bench.fact("runs that are older than 400 days, forgotten", gone, "runs")
+    bench.figure("a batch of them, its pause included", took / max(1, gone / AT_A_TIME) * 1000, "ms", 150.0)
 
 
 def flapping(bench: Bench, years: Years) -> None:
