@@ -99,12 +99,12 @@ class Retention:
             found = self._records.oldest(after, AT_A_TIME)
             if over := [run.id for run in found.values() if rule.forgets(run)]:
                 total += self._forget(over, rule)
-                self._stopping.wait(_PAUSE)
             # Runs come in the order in which they were asked for: behind the first one that is too young for it, none
             # is old enough, unless the clock was set; then it is found the next time.
             if not found or all(rule.now - run.requested_at <= rule.retention for run in found.values()):
                 break
             after = list(found)[-1]
+            self._stopping.wait(_PAUSE)
         self._forget_texts()
         return total
 

@@ -14,7 +14,7 @@ from opsbook.response.runbooks import kinds
 from opsbook.response.runbooks.live import Live
 from opsbook.response.runbooks.model import APPROVAL_SECONDS, Approval, Cancel, Run, Step, binding
 from opsbook.response.runbooks.plan import Await, Facts, decide, needs_approval, order
-from opsbook.response.runbooks.reach import environments_of, is_protected
+from opsbook.response.runbooks.reach import environments_of, is_protected, lock_of, of_type, shown_of
 from opsbook.response.runbooks.records import (
     COUNTER,
     Records,
@@ -92,7 +92,7 @@ class Runbooks:
         runbook, values = self._asked(book, page, params)
         hidden = tuple(name for name, spec in runbook.head.params.items() if spec.sensitive)
         shown = {name: value for name, value in values.items() if name not in hidden}
-        lock = _lock(runbook, shown) + ("/diagnose" if looking else "")
+        lock = lock_of(runbook, shown) + ("/diagnose" if looking else "")
         with self._starting:
             for other in self.records.unfinished():
                 if other.page == page and other.params == shown and other.lock == lock:
@@ -110,8 +110,8 @@ class Runbooks:
                 digest=runbook.digest,
                 params=shown,
                 hidden=hidden,
-                environment=_of_type(runbook, shown, "environment"),
-                service=_of_type(runbook, shown, "service"),
+                environment=of_type(runbook, shown, "environment"),
+                service=of_type(runbook, shown, "service"),
                 lock=lock,
                 requested_by=actor,
                 requested_at=self._site.clock.now(),
@@ -146,7 +146,7 @@ class Runbooks:
         runbook, values = self._asked(book, page, params)
         protected = is_protected(book, environments_of(runbook, values))
         return plan_view(runbook, values, protected=protected) | {
-            "lock": _lock(runbook, _open(runbook, values))
+            "lock": lock_of(runbook, shown_of(runbook, values))
         }
 
     def _asked(self, book: Book, page: str, params: Mapping[str, str]) -> tuple[Runbook, dict[str, str]]:
@@ -438,25 +438,3 @@ class Runbooks:
 def _work_id(run: Run) -> str:
     """Of its durable work, which is another one after each end."""
     return f"{run.id}.{run.reopened}" if run.reopened else run.id
-
-
-def _open(page: Runbook, values: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in values.items() if not page.head.params[name].sensitive}
-
-
-def _of_type(page: Runbook, values: Mapping[str, str], kind: str) -> str | None:
-    return next(
-        (values[name] for name, spec in page.head.params.items() if spec.type == kind and name in values),
-        None,
-    )
-
-
-def _lock(page: Runbook, values: Mapping[str, str]) -> str:
-    """The target, as its lease is called."""
-    if page.head.lock is not None:
-        lock = page.head.lock
-        for name, value in values.items():
-            lock = lock.replace(f"{{{name}}}", value)
-        return lock[:200]
-    targets = (_of_type(page, values, kind) for kind in ("environment", "service", "host"))
-    return "/".join([page.name, *(target for target in targets if target)])
