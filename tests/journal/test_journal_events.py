@@ -185,6 +185,49 @@ def test_state_documents_are_read_as_they_were_written(journal):
     assert journal.state.get("b/z") is None
 
 
+@pytest.mark.parametrize("few", [3, 5000])
+def test_a_stretch_of_time_is_found_whatever_the_clock_did(journal, clock, monkeypatch, few):
+    """Also when the clock was set back, and however many events the stretch has: ids need not follow the times."""
+    monkeypatch.setattr("opsbook.journal.queries.FEW", few)
+    for n, at in enumerate([100, 110, 120, 130, 90, 115, 140, 150, 95, 125], 1):
+        clock.at = float(at)
+        journal.append("test.happened" if n % 2 else "test.other", "s", {"n": n}, actor="ana")
+
+    def ids(**asked):
+        return [event.id for event in journal.events(**asked)]
+
+    assert [2, 3, 6] == ids(since=110, until=125)
+    assert [6, 3] == ids(since=110, until=125, newest=True, limit=2)
+    assert [3, 4, 7, 8, 10] == ids(since=120)
+    assert [7, 8] == ids(since=120, after=4, before=10)
+    assert [3, 7] == ids(since=120, kinds=["test.happened"])
+    assert [] == ids(since=200)
+    assert [5, 9] == ids(until=100)
+
+
+def test_state_is_read_in_parts_from_either_end(journal):
+    """The first or the last of a prefix, from a key on or up to one, are read without the rest."""
+    journal.append_all((), put={f"run/{n:04d}": {"n": n} for n in range(1, 31)} | {"rum": 1, "run0": 1})
+
+    assert ["run/0030", "run/0029"] == list(journal.state.items("run/", limit=2, newest=True))
+    assert {"run/0009": {"n": 9}} == journal.state.items("run/", before="run/0010", limit=1, newest=True)
+    assert ["run/0029", "run/0030"] == list(journal.state.items("run/", after="run/0028"))
+    assert ["run/0001", "run/0002"] == journal.state.keys("run/", limit=2)
+    assert ["run/0002"] == journal.state.keys("run/", after="run/0001", before="run/0003")
+    assert 32 == len(journal.state.keys())
+    assert [] == journal.state.keys("run/", limit=0)
+
+
+def test_several_documents_are_read_at_once_in_the_order_asked_for(journal):
+    """However many they are; those that are not there are left out."""
+    journal.append_all((), put={f"a/{n}": n for n in range(1200)})
+
+    assert {"a/7": 7, "a/3": 3} == journal.state.several(["a/7", "none", "a/3"])
+    assert ["a/7", "a/3"] == list(journal.state.several(["a/7", "none", "a/3"]))
+    assert list(range(1200)) == list(journal.state.several([f"a/{n}" for n in range(1200)]).values())
+    assert {} == journal.state.several([])
+
+
 def test_events_cannot_be_changed_by_a_mistyped_statement(journal, url):
     """The database itself refuses updates and deletions."""
     journal.append("test.happened", "s", {}, actor="a")

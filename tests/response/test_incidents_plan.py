@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opsbook.errors import Conflict, Invalid
@@ -256,6 +256,7 @@ def heards(draw: st.DrawFn) -> Alert:
     return Alert(labels, draw(st.dictionaries(st.sampled_from(["summary", "runbook"]), TEXTS)), draw(TIMES))
 
 
+@settings(deadline=None)
 @given(heards(), TIMES)
 def test_whatever_alerts_say_it_is_an_incident_that_can_be_shown(heard: Alert, now: float) -> None:
     """One line without control characters, a file's name, times in order, and JSON there and back."""
@@ -280,6 +281,7 @@ STEPS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_any_life_of_an_incident_holds_together(steps: list[tuple[str, int, float]]) -> None:
     """Whatever people, alerts and clocks do, the times are in order, the state fits, the severity never falls."""
@@ -326,6 +328,7 @@ def test_any_life_of_an_incident_holds_together(steps: list[tuple[str, int, floa
                 assert value["median"] >= 0
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("fe"), st.integers(0, 2)), max_size=20), st.integers(1, 3))
 def test_hearing_it_twice_changes_nothing(steps: list[tuple[str, int]], times: int) -> None:
     """Each message may come several times in a row, as outboxes do after a crash."""

@@ -41,6 +41,27 @@ def told(house: House, name: str = "inc-1") -> list[str]:
     return [one.text for one in house.room.timeline(name)]
 
 
+def test_what_comes_long_after_is_in_it_when_it_names_the_incident(house: House) -> None:
+    """A promise that is kept, the post-mortem, its run; not what else is done at the same place weeks later."""
+    run = {"id": "run-1", "page": "restart"}
+    house.fire(alert(summary="orders fail"))
+    house.room.add_run("inc-1", "run-1")
+    house.room.resolve("inc-1", "ana")
+    (action,) = house.room.add_action("inc-1", "a larger queue", "ana", "", "ana").actions
+    house.clock.at += 30 * 86_400
+    before = told(house)
+    house.happens("runbook.started", "production/web", {**run, "id": "run-9"})
+    house.happens("runbook.ended", "production/web", {**run, "id": "run-9", "outcome": "succeeded"})
+    house.happens("deployment.requested", "production/web", {"id": "d-1", "kind": "deploy", "version": "1.4"})
+    assert before == told(house)
+
+    house.happens("runbook.ended", "production/web", {**run, "outcome": "succeeded"})
+    house.room.done_action("inc-1", action.id, "ana")
+    house.room.note("inc-1", "it was the disk", "ben")
+    assert len(before) + 3 == len(told(house)), told(house)
+    assert "it was the disk" == told(house)[-1]
+
+
 def test_what_is_in_it(house: House) -> None:
     """Its own events, and what happened to its services and those they are tied to; nothing of others."""
     about = {"id": "d-1", "kind": "deploy", "version": "1.4"}

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from opsbook.book.channels import Channel
 from opsbook.book.fields import Name, OrEmpty, Part, Seconds, matching, wrong
 from opsbook.book.moments import Timezone
-from opsbook.book.settings import MonitoringSettings
+from opsbook.book.settings import MonitoringSettings, RunbookSettings
 
 
 class Contact(Part):
@@ -68,6 +68,12 @@ class Cover(Part):
         default_factory=MonitoringSettings,
         description="How much is kept of what is measured, and whose metrics are used.",
         examples=[{"retention": "30d"}],
+        json_schema_extra={"default": {}},
+    )
+    runbooks: Annotated[RunbookSettings, OrEmpty] = Field(
+        default_factory=RunbookSettings,
+        description="How much is kept of what ran.",
+        examples=[{"retention": "90d"}],
         json_schema_extra={"default": {}},
     )
     write_back: bool = Field(

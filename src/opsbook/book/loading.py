@@ -150,6 +150,7 @@ def _book(files: Files, draft: Draft, cover: Cover, warnings: tuple[Problem, ...
         escalations=draft.escalations,
         heartbeat=draft.heartbeat,
         drilled=draft.drilled,
+        runs=cover.runbooks,
         runbooks=MappingProxyType(dict(draft.pages)),
         drills=MappingProxyType(dict(draft.drills)),
         dashboards=MappingProxyType(dict(draft.dashboards)),

@@ -27,7 +27,7 @@ from opsbook.book.roles import Grant
 from opsbook.book.rule_files import RuleFile
 from opsbook.book.runbooks import Runbook
 from opsbook.book.service import Service
-from opsbook.book.settings import MonitoringSettings
+from opsbook.book.settings import MonitoringSettings, RunbookSettings
 from opsbook.book.slos import SlosFile
 from opsbook.book.strategy import Strategy
 from opsbook.book.targets import TargetSpec
@@ -79,6 +79,7 @@ class Book:
     escalations: tuple[EscalationSpec, ...] = ()
     heartbeat: HeartbeatSpec | None = None
     drilled: DrillsSpec = field(default_factory=DrillsSpec)
+    runs: RunbookSettings = field(default_factory=RunbookSettings)
     runbooks: Mapping[str, Runbook] = field(default_factory=dict)  # by the stems of runbooks/*.md
     drills: Mapping[str, Drill] = field(default_factory=dict)  # by the stems of runbooks/drills/*.md
     dashboards: Mapping[str, DashboardFile] = field(default_factory=dict)  # by the stems of their files

@@ -1,4 +1,4 @@
-"""What `monitoring:` of `opsbook.yaml` says: how much is kept, and whose metrics are used."""
+"""What `monitoring:` and `runbooks:` of `opsbook.yaml` say: how much is kept, and whose metrics are used."""
 
 from __future__ import annotations
 
@@ -87,3 +87,16 @@ class MonitoringSettings(Part):
         if self.long_retention < self.retention:
             wrong("shorter than retention", at=("long_retention",))
         return self
+
+
+class RunbookSettings(Part):
+    """How much is kept of what ran. Read anew each time."""
+
+    retention: Seconds = Field(
+        400 * _DAY,
+        ge=_DAY,
+        description="How long a run is kept after its end, with its output. Runs of incidents and the last one of each "
+        "page stay; how often a page worked and how long it took stays too, and the journal has what happened.",
+        examples=["90d"],
+        json_schema_extra={"default": "400d"},
+    )

@@ -282,11 +282,11 @@ class Durable:
             self._change.notify_all()
 
     def collect(self, older_than_seconds: float) -> int:
-        """Forget workflows that ended more than so many seconds ago. Returns how many."""
+        """Forget workflows that ended more than so many seconds ago, a few at a time. Returns how many."""
         dbos = self._live()
         before = datetime.fromtimestamp(self._now() - older_than_seconds, UTC).isoformat()
         total = 0
-        while True:
+        while not self._closing.is_set():
             found = _outside(
                 lambda: dbos.DBOS.list_workflows(
                     status=["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"],
@@ -301,6 +301,7 @@ class Durable:
                 return total
             _outside(lambda: dbos.DBOS.delete_workflows(ids))  # noqa: B023 # called at once
             total += len(ids)
+        return total
 
     def close(self, timeout: float = 10.0) -> None:
         """Stop. Workflows end at their next step or sleep and stay pending for the next launch. Twice is

@@ -182,20 +182,27 @@ class Journal:
             limit: at most so many.
             newest: the last ones, newest first, instead of the first ones, oldest first.
         """
-        from opsbook.journal.queries import event_of, select
+        from opsbook.journal.queries import FEW, event_of, select, stretch
 
-        query = select(
-            after=after,
-            before=before,
-            kinds=kinds,
-            subject=subject,
-            subject_prefix=subject_prefix,
-            since=since,
-            until=until,
-            limit=limit,
-            newest=newest,
-        )
         with self._database.read() as connection:
+            if since is not None:
+                count, first, last = connection.execute(stretch(since, until)).one()
+                if not count:
+                    return []
+                if count <= FEW:
+                    after = max(after, first - 1)
+                    before = last + 1 if before is None else min(before, last + 1)
+            query = select(
+                after=after,
+                before=before,
+                kinds=kinds,
+                subject=subject,
+                subject_prefix=subject_prefix,
+                since=since,
+                until=until,
+                limit=limit,
+                newest=newest,
+            )
             return [event_of(dict(row)) for row in connection.execute(query).mappings()]
 
     def head(self) -> Head:

@@ -13,6 +13,7 @@ from opsbook.journal.model import Event
 from opsbook.journal.schema import events
 from opsbook.journal.state import END
 
+FEW = 5000  # events of a stretch of time that are worth being found first
 _BATCH = 1000  # events in memory at a time, at most
 
 
@@ -43,6 +44,20 @@ def select(
     if until is not None:
         query = query.where(events.c.at < until)
     return query.order_by(events.c.id.desc() if newest else events.c.id)
+
+
+def stretch(since: float | None, until: float | None) -> sa.Select[Any, Any, Any]:
+    """How many events there are of a stretch of time, counted up to `FEW` and one; the first id and the last.
+
+    Without knowing them a database walks through all events by their ids, to find the few of a time long ago.
+    """
+    found = sa.select(events.c.id).order_by(events.c.at).limit(FEW + 1)
+    if since is not None:
+        found = found.where(events.c.at >= since)
+    if until is not None:
+        found = found.where(events.c.at < until)
+    few = found.subquery()
+    return sa.select(sa.func.count(), sa.func.min(few.c.id), sa.func.max(few.c.id)).select_from(few)
 
 
 def _of_kind(kind: str) -> sa.ColumnElement[bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,7 +19,7 @@ from opsbook.journal.writer import Writer
 END = "\U0010ffff"
 """Sorts after every other character: ``prefix <= key < prefix + END`` is "begins with"."""
 
-
+_ASKED_AT_A_TIME = 500
 _DELETE = sa.delete(state).where(state.c.key == sa.bindparam("gone"))
 
 
@@ -56,13 +56,64 @@ class State:
         """
         self.put(key, None, lease)
 
-    def items(self, prefix: str = "") -> dict[str, Any]:
-        """All documents whose key begins with `prefix`, by key in byte order."""
-        query = sa.select(state.c.key, state.c.value).order_by(state.c.key)
-        if prefix:
-            query = query.where(state.c.key >= prefix, state.c.key < prefix + END)
+    def items(
+        self,
+        prefix: str = "",
+        *,
+        after: str = "",
+        before: str = "",
+        limit: int | None = None,
+        newest: bool = False,
+    ) -> dict[str, Any]:
+        """The documents whose key begins with `prefix`, by key in byte order.
+
+        Args:
+            after, before: keys, both exclusive; empty: no such bound.
+            limit: at most so many; the others are not read.
+            newest: the last ones, the last first, instead of the first ones: keys that end in a number of
+                fixed width sort as they came.
+        """
+        query = _within(sa.select(state.c.key, state.c.value), prefix, after, before, limit, newest)
         with self._database.read() as connection:
             return {row.key: json.loads(row.value) for row in connection.execute(query)}
+
+    def keys(
+        self,
+        prefix: str = "",
+        *,
+        after: str = "",
+        before: str = "",
+        limit: int | None = None,
+        newest: bool = False,
+    ) -> list[str]:
+        """The keys of `items`, without reading the documents."""
+        query = _within(sa.select(state.c.key), prefix, after, before, limit, newest)
+        with self._database.read() as connection:
+            return list(connection.scalars(query))
+
+    def several(self, keys: Sequence[str]) -> dict[str, Any]:
+        """The documents of these keys, in their order; those that are not there are left out."""
+        found: dict[str, str] = {}
+        with self._database.read() as connection:
+            for first in range(0, len(keys), _ASKED_AT_A_TIME):
+                asked = state.c.key.in_(keys[first : first + _ASKED_AT_A_TIME])
+                rows = connection.execute(sa.select(state.c.key, state.c.value).where(asked))
+                found |= {row.key: row.value for row in rows}
+        return {key: json.loads(found[key]) for key in keys if key in found}
+
+
+def _within(
+    query: sa.Select[Any], prefix: str, after: str, before: str, limit: int | None, newest: bool
+) -> sa.Select[Any]:
+    """With the conditions of `State.items`, each of them a range of the table's own index."""
+    if prefix:
+        query = query.where(state.c.key >= prefix, state.c.key < prefix + END)
+    if after:
+        query = query.where(state.c.key > after)
+    if before:
+        query = query.where(state.c.key < before)
+    query = query.order_by(state.c.key.desc() if newest else state.c.key)
+    return query if limit is None else query.limit(limit)
 
 
 def apply(connection: sa.Connection, documents: Mapping[str, Any | None]) -> None:

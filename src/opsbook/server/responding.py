@@ -70,7 +70,7 @@ class Responding:
     ) -> None:
         self._ground, self._duty, self._watching = ground, duty, watching
         self.oncall, self.incidents = duty.oncall, duty.incidents
-        self.runbooks = _runbooks(ground, watching, deploying, durable)
+        self.runbooks = _runbooks(ground, watching, deploying, durable, duty)
         self.diagnoses = _diagnoses(ground, watching, deploying, self.runbooks)
         book, journal, now = ground.handbook.current, ground.journal, ground.clock.now
         self.desk = Desk(
@@ -268,7 +268,9 @@ class Waiting:
         return filter(self._is_paged, self._incidents.waiting())
 
 
-def _runbooks(ground: Ground, watching: Watching, deploying: DeploymentSite, durable: Durable) -> Runbooks:
+def _runbooks(
+    ground: Ground, watching: Watching, deploying: DeploymentSite, durable: Durable, duty: Duty
+) -> Runbooks:
     return Runbooks(
         RunbookSite(
             book=ground.handbook.fresh,
@@ -282,6 +284,8 @@ def _runbooks(ground: Ground, watching: Watching, deploying: DeploymentSite, dur
             url_of=lambda environment, service: url_of(deploying, deploying.book(), environment, service),
             status_of=status_of,
             secret_values=ground.secrets.values,
+            incident_runs=lambda: {one.id: one.runs for one in duty.incidents.every()},
+            log=ground.log,
             boundary=ground.boundary,
         )
     )

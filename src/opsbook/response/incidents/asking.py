@@ -15,8 +15,10 @@ from opsbook.response.incidents.timeline import AFTER, BEFORE, Moment, moments
 from opsbook.response.incidents.timeline import KINDS as TOLD
 
 _EVENTS, _ALERTS, _RELEASES = 3000, 300, 10
-_OWN: Final = ("incident.*", "escalation.*", "postmortem.*", "diagnosis.made", "runbook.*")
-"""What names incidents."""
+_NAMING: Final = ("incident.*", "escalation.*", "postmortem.*", "diagnosis.made")
+_RUNS: Final = ("runbook.*",)
+_OWN: Final = (*_NAMING, *_RUNS)
+"""What names incidents, and their runs."""
 
 Related = Callable[[str, str], bool]
 
@@ -48,9 +50,24 @@ def told_of(incident: Incident, journal: Journal, related: Related) -> tuple[Mom
     since, end = incident.started_at - BEFORE, incident.resolved_at
     until = None if end is None else end + AFTER
     events = journal.events(kinds=TOLD, since=since, until=until, limit=_EVENTS, newest=True)
-    # A storm of alerts must not push out what is about this one, and some of that comes long after.
-    events += journal.events(kinds=_OWN, since=since, limit=_EVENTS, newest=True)
+    if len(events) == _EVENTS:  # a storm of alerts must not push out what is about this one
+        events += journal.events(kinds=_OWN, since=since, until=until, limit=_EVENTS, newest=True)
+    if until is not None:
+        events += _afterwards(incident, journal, until, max((one.id for one in events), default=0))
     return moments(incident, _once(events), related=related)
+
+
+def _afterwards(incident: Incident, journal: Journal, since: float, after: int) -> Iterable[Event]:
+    """What names it or its runs long after its end. What else happens at the same place then is not about it."""
+    mine = (incident.id, *incident.merged)
+    places = [f"{incident.environment}/{one}" for one in incident.services if incident.environment]
+    filed = [incident.subject, incident.environment, *places, *mine, *(f"incidents/{one}" for one in mine)]
+    for subject in filter(None, dict.fromkeys(filed)):
+        late = journal.events(kinds=_NAMING, subject=subject, since=since, after=after, limit=_EVENTS)
+        yield from (event for event in late if event.data.get("incident") in mine)
+    if incident.runs:
+        late = journal.events(kinds=_RUNS, since=since, after=after, limit=_ALERTS)
+        yield from (event for event in late if event.data.get("id") in incident.runs)
 
 
 def _since(event: Event, incident: Incident) -> float | None:

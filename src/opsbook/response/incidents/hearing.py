@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,10 +40,23 @@ class Overlay:
 
     Args:
         known: the incidents before. number: of the next one.
+        open_: those that are not over; having: the ids of those that have had an alert, by its fingerprint. With them
+            thousands that are long over need not be looked at.
     """
 
-    def __init__(self, known: Mapping[str, Incident], rules: Rules, now: float, number: int) -> None:
-        self._incidents = dict(known)
+    def __init__(
+        self,
+        known: Mapping[str, Incident],
+        rules: Rules,
+        now: float,
+        number: int,
+        *,
+        open_: Iterable[Incident],
+        having: Callable[[str], Iterable[str]],
+    ) -> None:
+        self._known = known
+        self._incidents: dict[str, Incident] = {one.id: one for one in open_}  # and those that changed
+        self._having = having
         self._rules = rules
         self._now = now
         self._number = number
@@ -89,7 +102,7 @@ class Overlay:
 
     def ends(self, heard: Heard) -> None:
         """One that fires no more, wherever it belongs."""
-        for incident in tuple(self._incidents.values()):
+        for incident in self._which_had(heard.fingerprint):
             if incident.state == "merged":
                 continue
             at = self._now if heard.ends_at is None else heard.ends_at
@@ -135,12 +148,17 @@ class Overlay:
         """The newest incident that had it and is over."""
         found = [
             one
-            for one in self._incidents.values()
+            for one in self._which_had(alert.fingerprint)
             if not one.open
             and one.state != "merged"
             and any(known.fingerprint == alert.fingerprint for known in one.alerts)
         ]
         return max(found, key=lambda one: one.number, default=None)
+
+    def _which_had(self, fingerprint: str) -> list[Incident]:
+        """As they came: those that may have an alert, and all that are open or have changed meanwhile."""
+        others = {name: self._known[name] for name in self._having(fingerprint)}
+        return sorted({**others, **self._incidents}.values(), key=lambda one: one.number)
 
     def _soon(self, over: Incident) -> bool:
         ended = over.resolved_at if over.resolved_at is not None else over.declared_at

@@ -125,7 +125,7 @@ class Incidents:
         changes: list[Changed] = []
         with self._lock:
             now, rules, later = self._now(), rules_of(self._book()), None
-            for incident in self._records.known.values():
+            for incident in self._records.open():
                 at = plan.settles_at(incident, rules)
                 if at is None:
                     continue
@@ -152,7 +152,12 @@ class Incidents:
         """
         with self._lock:
             overlay = Overlay(
-                self._records.known, rules_of(self._book()), self._now(), self._records.next_number()
+                self._records.known,
+                rules_of(self._book()),
+                self._now(),
+                self._records.next_number(),
+                open_=self._records.open(),
+                having=self._records.having,
             )
             for heard in sorted(firing, key=lambda one: one.starts_at):
                 overlay.fires(Masked.of(heard, self._mask))
@@ -334,14 +339,16 @@ class Incidents:
 
     def listed(self, state: str | None = None, limit: int | None = None) -> list[Incident]:
         """The newest first. `state`: one of them, or ``open`` for all that are not over."""
-        found = [
-            one for one in self.every() if not state or state == one.state or (state == "open" and one.open)
-        ]
+        if state == "open":
+            found = plan.newest_first(self._records.open())
+        else:
+            found = [one for one in self.every() if not state or state == one.state]
         return found if limit is None else found[:limit]
 
     def waiting(self) -> list[Incident]:
         """Those that nobody has acknowledged and that are not over."""
-        return [one for one in self.every() if one.open and one.acknowledged_at is None]
+        found = (one for one in self._records.open() if one.acknowledged_at is None)
+        return plan.newest_first(found)
 
     def timeline(self, name: str) -> tuple[Moment, ...]:
         """What happened, the oldest first. Raises NotFound."""

@@ -92,8 +92,9 @@ def row(incident: Incident) -> dict[str, Any]:
 
 def open_incidents(source: Source, identity: Identity) -> list[dict[str, Any]]:
     """For the first screen: what needs somebody first."""
-    found = sorted((one for one in seen(source, identity) if one.open), key=rank)
-    return [card(source, one) for one in found]
+    mine = visible(identity)
+    found = (one for one in source.incidents.listed("open") if sees(mine, one.environment))
+    return [card(source, one) for one in sorted(found, key=rank)]
 
 
 def _listed(source: Source, identity: Identity, wanted: Mapping[str, str]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +19,7 @@ from opsbook.response.pages.asking import Fields
 from opsbook.response.pages.prose import parts
 from opsbook.response.pages.source import Shell, Source
 from opsbook.response.pages.states import condition_of, review_of, sentence, share
+from opsbook.response.runbooks.evidence import Evidence
 from opsbook.response.runbooks.model import Run
 from opsbook.response.runbooks.plan import order
 from opsbook.response.runbooks.reach import environments_of
@@ -27,7 +28,6 @@ from opsbook.security.api import signed_in
 from opsbook.security.model import Decision, Identity
 from opsbook.security.plan import may, may_somewhere, sees, visible
 
-JUDGED = 2000  # runs that evidence is taken from
 LISTED = 10
 GIVEN = "param."  # before the name of a parameter, in forms and addresses
 Choices = tuple[tuple[str, str], ...]
@@ -113,24 +113,24 @@ def _looking(request: Request) -> Identity:
 
 
 def _listed(source: Source, identity: Identity, wanted: Mapping[str, str]) -> dict[str, Any]:
-    book, every = source.book(), source.runbooks.records.runs(limit=JUDGED)
-    by_page: dict[str, list[Run]] = {}
-    for run in every:
-        by_page.setdefault(run.page, []).append(run)
-    tested = source.tested()
-    rows = [
-        _row(source, book, page, by_page.get(name, []), tested.get(name))
-        for name, page in sorted(book.runbooks.items())
-        if _matches(page, wanted)
-    ]
+    book, records = source.book(), source.runbooks.records
+    known, tested = records.every_evidence(), source.tested()
+    last = records.several([one.last for one in known.values() if one.last])
+    rows = []
+    for name, page in sorted(book.runbooks.items()):
+        if _matches(page, wanted):
+            evidence = known.get(name, Evidence())
+            rows.append(_row(source, book, page, evidence, last.get(evidence.last), tested.get(name)))
     mine = visible(identity)
+    running = [run for run in reversed(records.unfinished()) if sees(mine, run.subject)]
+    ended = records.runs(limit=LISTED, wanted=lambda run: run.ended and sees(mine, run.subject))
     return {
         "title": "Runbooks",
         "rows": rows,
         "wanted": wanted,
         "owners": sorted({page.head.owner for page in book.runbooks.values() if page.head.owner}),
-        "running": [run_row(run) for run in every if not run.ended and sees(mine, run.subject)],
-        "runs": [run_row(run) for run in every if run.ended and sees(mine, run.subject)][:LISTED],
+        "running": [run_row(run) for run in running],
+        "runs": [run_row(run) for run in ended],
         "alerts": len({alert for page in book.runbooks.values() for alert in page.head.alerts}),
     }
 
@@ -142,10 +142,14 @@ def _matches(page: Runbook, wanted: Mapping[str, str]) -> bool:
 
 
 def _row(
-    source: Source, book: Book, page: Runbook, runs: Sequence[Run], tested: Mapping[str, Any] | None
+    source: Source,
+    book: Book,
+    page: Runbook,
+    evidence: Evidence,
+    last: Run | None,
+    tested: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    view = page_view(page, runs)
-    last = next((run for run in runs if not run.looking), None)
+    view = page_view(page, evidence)
     return view | {
         "last": run_row(last) if last is not None else None,
         "share": share(view["evidence"]),
@@ -194,17 +198,24 @@ def _page(
     book = source.book()
     page = book.runbook(name)
     mine = visible(identity)
-    runs = source.runbooks.records.runs(page=name, limit=JUDGED)
-    seen = [run for run in runs if sees(mine, run.subject) or run.environment is None]
+    records = source.runbooks.records
+    evidence = records.evidence(name)
+    last = records.several([evidence.last] if evidence.last else []).get(evidence.last)
+
+    def seen(run: Run) -> bool:
+        return sees(mine, run.subject) or run.environment is None
+
+    running = [run for run in reversed(records.unfinished()) if run.page == name and seen(run)]
+    ended = records.runs(page=name, limit=LISTED, wanted=lambda run: run.ended and seen(run))
     return {
         "title": page.title,
         "page": page,
-        "row": _row(source, book, page, runs, source.tested().get(name)),
+        "row": _row(source, book, page, evidence, last, source.tested().get(name)),
         "parts": parts(page.file, page.source, page.blocks, title=page.title),
         "fields": [_field(book, one, spec, given) for one, spec in page.head.params.items()],
         "may_run": _may_run(identity, page),
-        "running": [run_row(run) for run in seen if not run.ended],
-        "runs": [run_row(run) for run in seen if run.ended][:LISTED],
+        "running": [run_row(run) for run in running],
+        "runs": [run_row(run) for run in ended],
         "incident": incident,
         "plan": plan,
         "error": error,

@@ -23,7 +23,6 @@ from opsbook.security.model import Identity
 from opsbook.security.plan import may, sees, visible
 
 LISTED = 100
-SEARCHED = 2000
 TAIL_LINES = 60  # of an output, on the page; the rest is a click away
 TAIL_CHARACTERS = 8000
 
@@ -80,14 +79,19 @@ def found_for(source: Source, request: Request, name: str) -> Run:
 
 def _listed(source: Source, identity: Identity, wanted: Mapping[str, str]) -> dict[str, Any]:
     mine = visible(identity)
-    runs = source.runbooks.records.runs(page=wanted["page"] or None, limit=SEARCHED)
-    found = [run for run in runs if sees(mine, run.subject) and _matches(run, wanted)]
+    records = source.runbooks.records
+    all_of_them = mine is None and not wanted["outcome"] and not wanted["by"]
+    found, more = records.search(
+        None if all_of_them else lambda run: sees(mine, run.subject) and _matches(run, wanted),
+        page=wanted["page"] or None,
+        limit=LISTED,
+    )
     return {
         "title": "Runs",
         "wanted": wanted,
-        "rows": [run_row(run) for run in found[:LISTED]],
-        "more": max(0, len(found) - LISTED),
-        "pages": sorted({run.page for run in runs} | set(source.book().runbooks)),
+        "rows": [run_row(run) for run in found],
+        "more": more,
+        "pages": sorted({*records.every_evidence(), *source.book().runbooks}),
         "outcomes": [("running", "running"), *((key, one.word) for key, one in OUTCOMES.items())],
     }
 

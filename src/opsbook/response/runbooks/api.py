@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from opsbook.response.following import news
+from opsbook.response.runbooks.evidence import Evidence
 from opsbook.response.runbooks.model import Run
 from opsbook.response.runbooks.reach import environments_of
 from opsbook.response.runbooks.room import Runbooks
@@ -76,10 +77,10 @@ def _pages(routes: APIRouter, room: Runbooks) -> None:
     @routes.get("/runbooks", dependencies=[requires_somewhere("view")])
     def pages() -> dict[str, Any]:
         """Every page of the handbook, with how its runs went."""
-        every = room.records.runs(limit=2000)
+        known = room.records.every_evidence()
         return {
             "runbooks": [
-                page_view(page, [run for run in every if run.page == name])
+                page_view(page, known.get(name, Evidence()))
                 for name, page in sorted(room.book.runbooks.items())
             ]
         }
@@ -87,7 +88,7 @@ def _pages(routes: APIRouter, room: Runbooks) -> None:
     @routes.get("/runbooks/{name:path}", dependencies=[requires_somewhere("view")])
     def page(name: str) -> dict[str, Any]:
         """One page with its blocks."""
-        return page_view(room.book.runbook(name), room.records.runs(page=name), whole=True)
+        return page_view(room.book.runbook(name), room.records.evidence(name), whole=True)
 
 
 def _runs(
@@ -99,8 +100,10 @@ def _runs(
     @routes.get("/runs", dependencies=[requires_somewhere("view")])
     def runs(visible: Visible, page: str | None = None, limit: int = 50) -> dict[str, Any]:
         """The newest first."""
-        found = room.records.runs(page=page, limit=max(1, min(limit, 1000)))
-        return {"runs": [run_line(run) for run in found if _seen(run, visible)]}
+        found = room.records.runs(
+            page=page, limit=max(1, min(limit, 1000)), wanted=lambda run: _seen(run, visible)
+        )
+        return {"runs": [run_line(run) for run in found]}
 
     @routes.post("/runs", status_code=201, dependencies=[requires_nothing()])
     def start(body: RunBody, who: Who, allow: Allow) -> dict[str, Any]:

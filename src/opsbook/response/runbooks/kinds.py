@@ -46,3 +46,8 @@ ENDED = register(
     {**_ID, "outcome": "succeeded, failed, refused, rolled_back, rollback_failed or cancelled", "reason": "why",
      "seconds": "how long it took"},
 )  # fmt: skip
+FORGOTTEN = register(
+    "runbook.forgotten",
+    "Runs that ended long ago are kept no longer; their events are.",
+    {"runs": "how many", "first": "the oldest", "last": "the newest", "before": "they ended before that"},
+)

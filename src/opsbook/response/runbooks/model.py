@@ -138,6 +138,13 @@ class Run(Document):
         return self.but(steps=tuple(changed if one.number == changed.number else one for one in self.steps))
 
 
+def number_of(name: str) -> int:
+    """7 of ``run-7``; 0 of what is no run's id."""
+    digits = name.removeprefix("run-")
+    known = name != digits and digits.isascii() and digits.isdigit() and digits[0] != "0"
+    return int(digits) if known and len(digits) <= 10 else 0
+
+
 def binding(run: Run, page: Runbook, block: Block) -> str:
     """SHA-256 of what an approval is for: the commit, the page, the step's text, the parameters, the machines."""
     about = [

@@ -23,3 +23,27 @@ def is_protected(book: Book, environments: Iterable[str]) -> bool:
     """Whether one of them is."""
     known = (book.environments.get(one) for one in environments)
     return any(one is not None and one.protect is not None for one in known)
+
+
+def shown_of(page: Runbook, values: Mapping[str, str]) -> dict[str, str]:
+    """The parameters that may be seen."""
+    return {name: value for name, value in values.items() if not page.head.params[name].sensitive}
+
+
+def of_type(page: Runbook, values: Mapping[str, str], kind: str) -> str | None:
+    """The value of the first parameter of a type; None: it has none."""
+    return next(
+        (values[name] for name, spec in page.head.params.items() if spec.type == kind and name in values),
+        None,
+    )
+
+
+def lock_of(page: Runbook, values: Mapping[str, str]) -> str:
+    """The target, as its lease is called."""
+    if page.head.lock is not None:
+        lock = page.head.lock
+        for name, value in values.items():
+            lock = lock.replace(f"{{{name}}}", value)
+        return lock[:200]
+    targets = (of_type(page, values, kind) for kind in ("environment", "service", "host"))
+    return "/".join([page.name, *(target for target in targets if target)])

@@ -14,8 +14,17 @@ from opsbook.response.runbooks import kinds
 from opsbook.response.runbooks.live import Live
 from opsbook.response.runbooks.model import APPROVAL_SECONDS, Approval, Cancel, Run, Step, binding
 from opsbook.response.runbooks.plan import Await, Facts, decide, needs_approval, order
-from opsbook.response.runbooks.reach import environments_of, is_protected
-from opsbook.response.runbooks.records import COUNTER, Records, open_key, page_key, run_key
+from opsbook.response.runbooks.reach import environments_of, is_protected, lock_of, of_type, shown_of
+from opsbook.response.runbooks.records import (
+    COUNTER,
+    Records,
+    evidence_key,
+    found_by,
+    open_key,
+    page_key,
+    run_key,
+)
+from opsbook.response.runbooks.retention import Retention
 from opsbook.response.runbooks.site import Site
 from opsbook.response.runbooks.views import plan_view, run_view
 from opsbook.response.runbooks.workflow import Workflow
@@ -34,8 +43,10 @@ class Runbooks:
     def __init__(self, site: Site) -> None:
         self._site = site
         self.records = Records(site.journal)
+        self.records.upgrade()
         self.live = Live()
         self._workflow = Workflow(site, self.records, self.live)
+        self.retention = Retention(site, self.records, self._workflow.lock)
         self._starting = threading.Lock()
         site.durable.workflow(WORKFLOW, self._workflow.run)
 
@@ -44,9 +55,11 @@ class Runbooks:
         for run in self.records.unfinished():
             if self._site.durable.status(_work_id(run)) is None:
                 self._site.durable.start(WORKFLOW, _work_id(run))
+        self.retention.start()
 
     def close(self) -> None:
         """Runs stop with `Durable.close`; here there is only to wake those that wait."""
+        self.retention.close()
         self._workflow.told("")
 
     # --- beginning
@@ -79,7 +92,7 @@ class Runbooks:
         runbook, values = self._asked(book, page, params)
         hidden = tuple(name for name, spec in runbook.head.params.items() if spec.sensitive)
         shown = {name: value for name, value in values.items() if name not in hidden}
-        lock = _lock(runbook, shown) + ("/diagnose" if looking else "")
+        lock = lock_of(runbook, shown) + ("/diagnose" if looking else "")
         with self._starting:
             for other in self.records.unfinished():
                 if other.page == page and other.params == shown and other.lock == lock:
@@ -97,8 +110,8 @@ class Runbooks:
                 digest=runbook.digest,
                 params=shown,
                 hidden=hidden,
-                environment=_of_type(runbook, shown, "environment"),
-                service=_of_type(runbook, shown, "service"),
+                environment=of_type(runbook, shown, "environment"),
+                service=of_type(runbook, shown, "service"),
                 lock=lock,
                 requested_by=actor,
                 requested_at=self._site.clock.now(),
@@ -113,13 +126,16 @@ class Runbooks:
                 "id": run.id, "page": page, "digest": run.digest, "commit": run.commit, "params": shown,
                 "automatic": automatic, "alert": alert,
             }  # fmt: skip
-            put = {
+            put: dict[str, Any] = {
                 COUNTER: number,
                 run_key(run.id): run.to_json(),
                 open_key(run.id): {},
                 page_key(run.digest): runbook.source,
+                **found_by(run),
             }
-            self._site.journal.append(kinds.STARTED.name, run.subject, data, actor=actor, put=put)
+            with self._workflow.lock:  # beside its page, runs write into one document
+                put[evidence_key(page)] = self.records.evidence(page).begun(run).to_json()
+                self._site.journal.append(kinds.STARTED.name, run.subject, data, actor=actor, put=put)
         self._site.boundary(f"{run.id}:requested")
         self._site.durable.start(WORKFLOW, _work_id(run))
         return run, False
@@ -130,7 +146,7 @@ class Runbooks:
         runbook, values = self._asked(book, page, params)
         protected = is_protected(book, environments_of(runbook, values))
         return plan_view(runbook, values, protected=protected) | {
-            "lock": _lock(runbook, _open(runbook, values))
+            "lock": lock_of(runbook, shown_of(runbook, values))
         }
 
     def _asked(self, book: Book, page: str, params: Mapping[str, str]) -> tuple[Runbook, dict[str, str]]:
@@ -377,7 +393,13 @@ class Runbooks:
         if run.outcome is None and not run.ended:
             return run
         again = run.but(state="running", outcome=None, reason="", ended_at=None, reopened=run.reopened + 1)
-        self._site.journal.append_all([], put={run_key(run.id): again.to_json(), open_key(run.id): {}})
+        evidence = self.records.evidence(run.page).changed(again)
+        put = {
+            run_key(run.id): again.to_json(),
+            open_key(run.id): {},
+            evidence_key(run.page): evidence.to_json(),
+        }
+        self._site.journal.append_all([], put=put)
         self._site.durable.start(WORKFLOW, _work_id(again))
         return again
 
@@ -416,25 +438,3 @@ class Runbooks:
 def _work_id(run: Run) -> str:
     """Of its durable work, which is another one after each end."""
     return f"{run.id}.{run.reopened}" if run.reopened else run.id
-
-
-def _open(page: Runbook, values: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in values.items() if not page.head.params[name].sensitive}
-
-
-def _of_type(page: Runbook, values: Mapping[str, str], kind: str) -> str | None:
-    return next(
-        (values[name] for name, spec in page.head.params.items() if spec.type == kind and name in values),
-        None,
-    )
-
-
-def _lock(page: Runbook, values: Mapping[str, str]) -> str:
-    """The target, as its lease is called."""
-    if page.head.lock is not None:
-        lock = page.head.lock
-        for name, value in values.items():
-            lock = lock.replace(f"{{{name}}}", value)
-        return lock[:200]
-    targets = (_of_type(page, values, kind) for kind in ("environment", "service", "host"))
-    return "/".join([page.name, *(target for target in targets if target)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,6 +44,8 @@ class Site:
         url_of: the address of a service in an environment; raises OpsbookError.
         status_of: the status that a request is answered with; see `world.hosts.web`.
         secret_values: every secret that output must not show.
+        incident_runs: of each incident that is kept, by its id, its runs: they are kept too.
+        log: is told what went wrong in the background, a line each.
     """
 
     book: Callable[[], Book]
@@ -57,4 +59,6 @@ class Site:
     url_of: Callable[[str, str], str] | None = None
     status_of: Callable[..., int] | None = None
     secret_values: Callable[[], Collection[str]] = lambda: ()
+    incident_runs: Callable[[], Mapping[str, Collection[str]]] = dict
+    log: Callable[[str], None] = lambda line: None
     boundary: Boundary = no_fault

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opsbook.book.runbook_parameters import variable
 from opsbook.book.runbooks import Block, Runbook
+from opsbook.response.runbooks.evidence import Evidence
 from opsbook.response.runbooks.model import Run, Step, binding
 from opsbook.response.runbooks.plan import Await, needs_approval, order, started_steps
 from opsbook.response.runbooks.records import Records
 
-EVIDENCE = 50  # runs that a page is judged by
 
-
-def page_view(page: Runbook, runs: Sequence[Run], *, whole: bool = False) -> dict[str, Any]:
-    """A page with its evidence: the newest runs of it come first in `runs`."""
+def page_view(page: Runbook, evidence: Evidence, *, whole: bool = False) -> dict[str, Any]:
+    """A page with its evidence."""
     head = page.head
     view: dict[str, Any] = {
         "name": page.name,
@@ -30,7 +28,7 @@ def page_view(page: Runbook, runs: Sequence[Run], *, whole: bool = False) -> dic
         "executable": page.executable,
         "steps": len(page.steps),
         "risk": _worst([block.risk for block in page.steps]),
-        "evidence": evidence(runs),
+        "evidence": evidence.view(),
     }
     if whole:
         view |= {
@@ -41,21 +39,6 @@ def page_view(page: Runbook, runs: Sequence[Run], *, whole: bool = False) -> dic
             "source": page.source,
         }
     return view
-
-
-def evidence(runs: Sequence[Run]) -> dict[str, Any]:
-    """How runs went: the last one, the share that succeeded, the usual duration in seconds."""
-    runs = [run for run in runs if not run.looking]
-    ended = [run for run in runs if run.ended and run.outcome not in {"cancelled", "refused"}][:EVIDENCE]
-    worked = [run for run in ended if run.outcome == "succeeded"]
-    seconds = [run.ended_at - run.started_at for run in worked if run.ended_at and run.started_at]
-    last = runs[0] if runs else None
-    return {
-        "runs": len(runs),
-        "last": None if last is None else {"id": last.id, "at": last.requested_at, "outcome": last.outcome},
-        "success_rate": len(worked) / len(ended) if ended else None,
-        "median_seconds": statistics.median(seconds) if seconds else None,
-    }
 
 
 def block_view(block: Block) -> dict[str, Any]:
@@ -113,9 +96,7 @@ def run_view(
     run: Run, page: Runbook, records: Records, waits: Await | None, *, output: bool
 ) -> dict[str, Any]:
     """A run with its steps, and what it waits for."""
-    previous = [
-        one for one in records.runs(page=run.page) if one.requested_at < run.requested_at and one.ended
-    ]
+    previous = records.previous(run)
     block = page.block(waits.step) if waits is not None and waits.step else None
     waiting = None
     if waits is not None:
@@ -132,7 +113,7 @@ def run_view(
         "approvals": [one.to_json() for one in run.approvals],
         "ahead": [block.id for block in order(page) if run.last(block.id) is None] if not run.ended else [],
         "begun": [block.id for block in started_steps(page, run)],
-        "previous": run_line(previous[0]) if previous else None,
+        "previous": run_line(previous) if previous else None,
     }
 
 

@@ -19,7 +19,7 @@ from opsbook.response.runbooks.live import Ear, Live, began, ended
 from opsbook.response.runbooks.model import Run, Step
 from opsbook.response.runbooks.plan import Action, Await, Execute, Facts, Finish, Mark, Undo, decide
 from opsbook.response.runbooks.reach import environments_of, is_protected
-from opsbook.response.runbooks.records import Records, open_key, output_key, run_key
+from opsbook.response.runbooks.records import Records, evidence_key, open_key, output_key, run_key
 from opsbook.response.runbooks.site import Site
 from opsbook.response.runbooks.turns import Turn
 from opsbook.world.commands.words import Outcome
@@ -239,7 +239,10 @@ class Workflow:
             "seconds": seconds,
         }
         self._site.boundary(f"{run.id}:before-end")
-        self._write(kinds.ENDED.name, over, data, turn, {open_key(run.id): None})
+        with self.lock:  # beside its page, runs write into one document
+            evidence = self._records.evidence(run.page).changed(over)
+            put = {open_key(run.id): None, evidence_key(run.page): evidence.to_json()}
+            self._write(kinds.ENDED.name, over, data, turn, put)
         self.sensitive.pop(run.id, None)
         self._live.say(run.id, ended(over))
         self._site.boundary(f"{run.id}:end")
