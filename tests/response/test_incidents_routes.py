@@ -191,6 +191,8 @@ def test_the_commands(site: Site) -> None:
     assert code == 1
     assert "inc-1" in data
     assert "opsbook ack inc-1" in said
+    assert site.run(incidents)[0] == 1
+    assert json.loads(site.run(incidents, "--json")[1])["total"] == 1
     site.house.room.acknowledge("inc-1", "ana")
     assert site.run(incidents)[0] == 0
     site.run(note, "the", "queue", "is", "full")

@@ -17,9 +17,8 @@ from opsbook.terminal.commands import Group
 DAY = 86_400.0
 
 
-@click.group(cls=Group, invoke_without_command=True)
-@click.pass_context
-def oncall(ctx: click.Context) -> int | None:
+@click.group(cls=Group, bare="now")
+def oncall() -> None:
     """Who is on call, by the schedules of incidents/policy.yaml.
 
     \b
@@ -29,10 +28,6 @@ def oncall(ctx: click.Context) -> int | None:
       opsbook oncall override bob --for 8h --reason "alice is ill"
       opsbook oncall swap 2026-12-24T12:00 2026-12-31T12:00
     """
-    if ctx.invoked_subcommand is not None:
-        return None
-    found: int = ctx.invoke(now)
-    return found
 
 
 @oncall.command()

@@ -15,9 +15,8 @@ from opsbook.terminal.commands import Group
 SHOWN = 10  # of suspects, alerts, updates
 
 
-@click.group(cls=Group, invoke_without_command=True)
-@click.pass_context
-def incidents(ctx: click.Context) -> None:
+@click.group(cls=Group, bare="list")
+def incidents() -> None:
     """Incidents: what is wrong, who has it, what was found.
 
     \b
@@ -30,8 +29,6 @@ def incidents(ctx: click.Context) -> None:
 
     ID may be left out everywhere when one incident is open.
     """
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(list_)
 
 
 @incidents.command(name="list")

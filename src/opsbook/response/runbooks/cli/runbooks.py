@@ -23,9 +23,8 @@ from opsbook.terminal.commands import Group
 API = "/api/response/runbooks"
 
 
-@click.group(cls=Group, invoke_without_command=True)
-@click.pass_context
-def runbooks(ctx: click.Context) -> None:
+@click.group(cls=Group, bare="list")
+def runbooks() -> None:
     """Runbooks: pages that say what to do, and do it.
 
     \b
@@ -34,8 +33,6 @@ def runbooks(ctx: click.Context) -> None:
       opsbook runbooks new disk-full --title "Disk full"
       opsbook runbooks import ../wiki --to ops/runbooks
     """
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(list_)
 
 
 @runbooks.command(name="list")

@@ -16,9 +16,8 @@ from opsbook.terminal.commands import Group
 API = "/api/response/runs"
 
 
-@click.group(cls=Group, invoke_without_command=True)
-@click.pass_context
-def runs(ctx: click.Context) -> None:
+@click.group(cls=Group, bare="list")
+def runs() -> None:
     """Runs of runbooks: those under way, and those that were.
 
     \b
@@ -28,8 +27,6 @@ def runs(ctx: click.Context) -> None:
       opsbook runs approve run-12                    say yes to the step that it waits with
       opsbook runs skip run-12 --reason "by hand"
     """
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(list_)
 
 
 @runs.command(name="list")
