@@ -121,30 +121,29 @@ def _listed(source: Source, identity: Identity, wanted: Mapping[str, str]) -> di
     rows = [
         _row(source, book, page, by_page.get(name, []), tested.get(name))
         for name, page in sorted(book.runbooks.items())
-        if _matches(page, wanted)
+        if _matches(page, book.owner_of(page), wanted)
     ]
     mine = visible(identity)
     return {
         "title": "Runbooks",
         "rows": rows,
         "wanted": wanted,
-        "owners": sorted({page.head.owner for page in book.runbooks.values() if page.head.owner}),
+        "owners": sorted({owner for page in book.runbooks.values() if (owner := book.owner_of(page))}),
         "running": [run_row(run) for run in every if not run.ended and sees(mine, run.subject)],
         "runs": [run_row(run) for run in every if run.ended and sees(mine, run.subject)][:LISTED],
         "alerts": len({alert for page in book.runbooks.values() for alert in page.head.alerts}),
     }
 
 
-def _matches(page: Runbook, wanted: Mapping[str, str]) -> bool:
+def _matches(page: Runbook, owner: str | None, wanted: Mapping[str, str]) -> bool:
     said = " ".join((page.name, page.title, page.summary, *page.head.alerts)).casefold()
-    owner = wanted["owner"] in ("", page.head.owner)
-    return owner and all(word in said for word in wanted["text"].casefold().split())
+    return wanted["owner"] in ("", owner) and all(word in said for word in wanted["text"].casefold().split())
 
 
 def _row(
     source: Source, book: Book, page: Runbook, runs: Sequence[Run], tested: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    view = page_view(page, runs)
+    view = page_view(page, runs, owner=book.owner_of(page))
     last = next((run for run in runs if not run.looking), None)
     return view | {
         "last": run_row(last) if last is not None else None,

@@ -15,14 +15,16 @@ from opsbook.response.runbooks.records import Records
 EVIDENCE = 50  # runs that a page is judged by
 
 
-def page_view(page: Runbook, runs: Sequence[Run], *, whole: bool = False) -> dict[str, Any]:
-    """A page with its evidence: the newest runs of it come first in `runs`."""
+def page_view(
+    page: Runbook, runs: Sequence[Run], *, owner: str | None, whole: bool = False
+) -> dict[str, Any]:
+    """A page with its evidence: the newest runs of it come first in `runs`. `owner`: who answers for it."""
     head = page.head
     view: dict[str, Any] = {
         "name": page.name,
         "file": page.file,
         "title": page.title,
-        "owner": head.owner,
+        "owner": owner,
         "severity": head.severity,
         "alerts": list(head.alerts),
         "reviewed": head.reviewed,

@@ -16,8 +16,8 @@ from opsbook.response.drills.cli import API as DRILLS
 from opsbook.response.drills.cli import test
 from opsbook.response.drills.words import in_a_cell, in_a_line
 from opsbook.response.runbooks.cli.following import plain
-from opsbook.response.runbooks.cli.run import complete_page
-from opsbook.terminal import Session, Style, age, duration, share, table
+from opsbook.response.runbooks.cli.run import complete_page, not_there
+from opsbook.terminal import Session, Style, age, count, duration, share, table
 from opsbook.terminal.commands import Group
 
 API = "/api/response/runbooks"
@@ -102,7 +102,10 @@ def show(session: Session, page: str, as_json: bool) -> None:
     Examples:
       opsbook runbooks show disk-full
     """
-    answer = session.api.get(f"{API}/{page}")
+    try:
+        answer = session.api.get(f"{API}/{page}")
+    except NotFound as error:
+        raise not_there(session, page, error) from None
     answer["drill"] = _drilled(session).get(answer["name"])
     if as_json:
         session.terminal.json(answer)
@@ -127,7 +130,7 @@ def show(session: Session, page: str, as_json: bool) -> None:
 @runbooks.command()
 @click.argument("name")
 @click.option("--title", default="", help="What the page is called.")
-@click.option("--owner", default="", help="Who answers for it: a contact of the handbook.")
+@click.option("--owner", default="", help="Who answers for it: a contact. Left out: the handbook's owner.")
 @click.option("--alert", default="", help="The alert that leads here.")
 @click.pass_obj
 def new(session: Session, name: str, title: str, owner: str, alert: str) -> None:
@@ -144,8 +147,10 @@ def new(session: Session, name: str, title: str, owner: str, alert: str) -> None
         raise Invalid(f"expected a name such as disk-full, got {name[:60]!r}")
     target = session.book / "runbooks" / f"{name}.md"
     if target.exists():
-        raise Conflict(f"{target} is there already", where=str(target))
-    owner = owner or _first_owner(session)
+        raise Conflict(
+            f"there is a page {name} already", hint=f"opsbook runbooks show {name}", where=str(target)
+        )
+    _refuse_unless_known(session, owner)
     target.parent.mkdir(exist_ok=True)
     today = date.today().isoformat()  # noqa: DTZ011 - the reader's day
     atomic_write(
@@ -159,11 +164,13 @@ def new(session: Session, name: str, title: str, owner: str, alert: str) -> None
     )
 
 
-def _first_owner(session: Session) -> str:
+def _refuse_unless_known(session: Session, owner: str) -> None:
     from opsbook.book import FolderFiles, load_or_problems
+    from opsbook.book.problems import did_you_mean
 
     book, _ = load_or_problems(FolderFiles(session.book))
-    return (book.owner if book is not None else "") or ""
+    if owner and book is not None and book.contacts and owner not in book.contacts:
+        raise Invalid(f"there is no contact {owner}", hint=did_you_mean(owner, book.contacts))
 
 
 @runbooks.command(name="import")
@@ -206,7 +213,7 @@ def import_(
     for one in report:
         session.terminal.data(f"{style.paint(one['to'], 'bold')}: {one['blocks']} blocks, none of them runs")
         session.terminal.data(*(f"    line {note['line']}: {plain(note['text'])}" for note in one["notes"]))
-    session.terminal.message(f"{len(report)} pages" + (", nothing written" if dry_run else ""))
+    session.terminal.message(count(len(report), "page") + (", nothing written" if dry_run else ""))
 
 
 def _pages(sources: tuple[Path, ...]) -> list[Path]:
