@@ -26,7 +26,7 @@ def oncall() -> None:
       opsbook oncall                            who it is now, who is next, and gaps ahead
       opsbook oncall schedule --days 28
       opsbook oncall override bob --for 8h --reason "alice is ill"
-      opsbook oncall swap 2026-12-24T12:00 2026-12-31T12:00
+      opsbook oncall swap 2026-12-24T20:00 2026-12-31T20:00
     """
 
 
@@ -197,7 +197,7 @@ def swap(session: Session, first: str, second: str, name: str | None, as_json: b
 
     \b
     Examples:
-      opsbook oncall swap 2026-12-24T12:00 2026-12-31T12:00
+      opsbook oncall swap 2026-12-24T20:00 2026-12-31T20:00
     """
     at = time.time()
     body = {"schedule": name or _only(session), "first": _moment(first, at), "second": _moment(second, at)}
