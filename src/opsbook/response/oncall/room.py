@@ -159,6 +159,7 @@ class OnCall:
             following,
             events=[event for event in events if sees(visible, event.subject)],
             open_=open_from(mine),
+            severities={one["subject"]["id"]: one["subject"]["severity"] for one in mine},
             gaps=gaps(schedule, at, until, overrides),
             overrides=[one for one in overrides if one.schedule == schedule.name and one.end > at],
         )

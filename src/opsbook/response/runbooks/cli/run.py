@@ -77,9 +77,9 @@ def run(
 
     \b
     Examples:
-      opsbook run disk-full --param host=web-1 --dry-run    what would be done
-      opsbook run disk-full --param host=web-1
-      opsbook run restart-api --step                        asks before each step
+      opsbook run disk-full --param directory=/var/log/shop --dry-run    what would be done
+      opsbook run disk-full --param directory=/var/log/shop
+      opsbook run disk-full --param directory=/var/log/shop --step       asks before each step
 
     Exit codes: 0 done, 1 failed, 3 taken back or cancelled, 4 a precheck does not hold, 6 needs approval. Ctrl-C
     detaches; the run goes on.
