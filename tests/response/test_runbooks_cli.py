@@ -194,7 +194,7 @@ def test_a_page_is_written_for_somebody_who_is_there_and_never_over_another(face
 
 
 def test_a_page_that_opsbook_could_not_read_is_said_to_be_there(tmp_path: Path) -> None:
-    """Nobody is told to write it anew: `check` says what is wrong with it. Other words stay as they are."""
+    """Nobody is told to write it anew: it is not committed, or `check` says what is wrong. Other words stay."""
     session = cast("Session", SimpleNamespace(book=tmp_path))
     missing = NotFound("no runbook broken", hint="opsbook runbooks new broken")
     assert not_there(session, "broken", missing) is missing
@@ -202,7 +202,7 @@ def test_a_page_that_opsbook_could_not_read_is_said_to_be_there(tmp_path: Path) 
     (tmp_path / "runbooks" / "broken.md").write_text("")
     said = not_there(session, "broken", missing)
     assert "does not have runbooks/broken.md yet" in said.message
-    assert said.hint == "opsbook check"
+    assert said.hint == "opsbook check; where the handbook is in git, commit the page"
     other = NotFound("there is no incident inc-9")
     assert not_there(session, "broken", other) is other
 

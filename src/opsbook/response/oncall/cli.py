@@ -182,7 +182,8 @@ def override(
         terminal.json(answer)
         return
     made = answer["override"]
-    said = f"{made['person']} is on call from {clock_time(made['start'])} until {clock_time(made['end'])}"
+    instead = f" instead of {made['instead_of']}" if made["instead_of"] else ""
+    said = f"{made['person']} is on call{instead} from {clock_time(made['start'])} until {clock_time(made['end'])}"
     terminal.message(f"{terminal.message_style.state('ok', made['id'])} {said}")
 
 

@@ -92,12 +92,14 @@ def show(session: Session, incident: str | None, as_json: bool) -> None:
         session.terminal.json(one)
         return
     session.terminal.data(*_shown(one, session.terminal.style, time.time()))
+    commands = []
     if one["attachments"] and one["environment"]:
-        about = " ".join(one["services"][:1])
-        hint(session, seen(f"opsbook diagnose {about} --in {one['environment']} --last").replace("  ", " "))
+        about = " ".join(["opsbook diagnose", *one["services"][:1]])
+        commands.append(seen(f"{about} --in {one['environment']} --last"))
     if one["state"] in OPEN:
-        verb = "ack" if one["acknowledged_at"] is None else "resolve"
-        hint(session, f"opsbook {verb} {one['id']}")
+        commands.append(f"opsbook {'ack' if one['acknowledged_at'] is None else 'resolve'} {one['id']}")
+    if commands:
+        hint(session, " · ".join(commands))
 
 
 @incidents.command()

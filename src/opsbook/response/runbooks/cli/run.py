@@ -32,8 +32,8 @@ def not_there(session: Session, page: str, error: NotFound) -> NotFound:
     if not there or error.message != f"no runbook {page}":
         return error
     return NotFound(
-        f"opsbook does not have runbooks/{page}.md yet: it goes on with the handbook as it was when it was sound",
-        hint="opsbook check",
+        f"opsbook does not have runbooks/{page}.md yet: it goes by the last commit, and by nothing that is not sound",
+        hint="opsbook check; where the handbook is in git, commit the page",
         where=error.where,
     )
 

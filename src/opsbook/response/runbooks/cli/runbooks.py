@@ -114,9 +114,10 @@ def show(session: Session, page: str, as_json: bool) -> None:
     evidence, style = answer["evidence"], session.terminal.message_style
     if evidence["last"]:
         rate = evidence["success_rate"]
-        worked = f", {share(rate)} worked" if rate is not None else ""
+        worked = f", {share(rate)} of those that nobody cancelled worked" if rate is not None else ""
         session.terminal.message(
-            "", style.paint(f"{evidence['runs']} runs{worked}: opsbook runs list --page {page}", "dim")
+            "",
+            style.paint(f"{count(evidence['runs'], 'run')}{worked}: opsbook runs list --page {page}", "dim"),
         )
     if answer["drill"]:
         session.terminal.message("", style.paint(plain(in_a_line(answer["drill"], time.time())), "dim"))
@@ -159,8 +160,11 @@ def new(session: Session, name: str, title: str, owner: str, alert: str) -> None
         mode=0o644,
     )
     session.terminal.data(str(target))
+    # In git, opsbook goes by what is committed.
+    in_git = any((folder / ".git").exists() for folder in target.absolute().parents)
+    commit = f"git add {target} && git commit -m 'Page {name}' && " if in_git else ""
     session.terminal.message(
-        f"{session.terminal.message_style.paint('next:', 'cyan')} opsbook run {name} --dry-run"
+        f"{session.terminal.message_style.paint('next:', 'cyan')} {commit}opsbook run {name} --dry-run"
     )
 
 
@@ -211,7 +215,9 @@ def import_(
         return
     style = session.terminal.style
     for one in report:
-        session.terminal.data(f"{style.paint(one['to'], 'bold')}: {one['blocks']} blocks, none of them runs")
+        session.terminal.data(
+            f"{style.paint(one['to'], 'bold')}: {count(one['blocks'], 'block')}, none of them runs"
+        )
         session.terminal.data(*(f"    line {note['line']}: {plain(note['text'])}" for note in one["notes"]))
     session.terminal.message(count(len(report), "page") + (", nothing written" if dry_run else ""))
 

@@ -138,6 +138,8 @@ def _shown(run: Mapping[str, Any], style: Style) -> list[str]:
     if waiting := run["waiting"]:
         lines += ["", f"{style.state('paused')} waits for {plain(waiting['text'])}"]
         lines += [f"    {plain(line)}" for line in (waiting["script"] or "").splitlines()]
+    elif run["waiting_for"]:
+        lines += ["", f"{style.state('waiting')} for {plain(run['waiting_for'])}"]
     if run["reason"]:
         lines += ["", plain(run["reason"])]
     if previous := run["previous"]:
