@@ -32,7 +32,9 @@ class OpsbookError(Exception):
         self.details = details or {}
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.message}" if self.where else self.message
+        if not self.where or _names(self.message, self.where):
+            return self.message
+        return f"{self.where}: {self.message}"
 
     def to_json(self) -> dict[str, Any]:
         """The error as the API sends it: ``{kind, message, hint, where, details}``."""
@@ -43,6 +45,13 @@ class OpsbookError(Exception):
             "where": self.where,
             "details": self.details,
         }
+
+
+def _names(message: str, place: str) -> bool:
+    """Whether the place stands in the message as it is, so that it need not be said twice."""
+    at = message.find(place)
+    before, after = message[max(at - 1, 0) : max(at, 0)], message[at + len(place) :][:1]
+    return at >= 0 and not before.strip('"( ') and not (after.isalnum() or after in tuple("-_/."))
 
 
 class Failed(OpsbookError):

@@ -77,11 +77,11 @@ def test_init_brings_the_standard_runbooks_without_a_warning(
     monkeypatch.chdir(tmp_path / "shop")
     checked = call(None, "check")
     assert (0, []) == (checked.code, [line for line in checked.out.splitlines() if line not in before])
-    cover = (tmp_path / "shop/ops/opsbook.yaml").read_text()
-    owner = next(line.split()[1] for line in cover.splitlines() if line.startswith("owner:"))
-    pages = [path.read_text() for path in (tmp_path / "shop/ops/runbooks").glob("*.md")]
-    assert len(pages) >= 15
-    assert all(f"\nowner: {owner}\n" in page for page in pages)
+    assert len(list((tmp_path / "shop/ops/runbooks").glob("*.md"))) >= 15
+    (tmp_path / "shop/ops/opsbook.yaml").write_text(
+        "name: shop\nowner: ops\ncontacts: {ops: {email: ops@example.com}}\n"
+    )
+    assert (0, "") == (call(None, "check").code, call(None, "check").out)
 
 
 def test_init_adds_the_runbooks_that_a_handbook_lacks(call: Any, project: Path) -> None:
@@ -96,7 +96,6 @@ def test_init_adds_the_runbooks_that_a_handbook_lacks(call: Any, project: Path) 
     assert "kept as they are: disk-full\n" in added.err
     assert (runbooks / "disk-full.md").read_text() == "# Our own\n"
     assert not (runbooks / "drills" / "disk-full.md").exists()
-    assert "\nowner: ops\n" in (runbooks / "slow-api.md").read_text()
     assert "name: shop\n" in cover.read_text()
     before = {path: path.stat().st_mtime_ns for path in runbooks.rglob("*.md")}
     again = call(None, "init", "--with-runbooks")

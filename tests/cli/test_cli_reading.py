@@ -183,3 +183,13 @@ def test_the_journal_verifies_and_exports_with_and_without_a_server(
     file.write_text(online[1].out.replace("staging/web", "staging/wob", 1))
     broken = call(place, "journal", "verify", str(file))
     assert (broken.code, "✖ broken" in broken.out) == (1, True)
+
+
+def test_a_group_without_a_command_takes_the_options_of_the_one_that_it_stands_for(
+    served: Any, call: Any
+) -> None:
+    """`opsbook lock --json` is `opsbook lock status --json`; a word that is no command is still none."""
+    bare, named = (json.loads(call(served, *words, "--json").out) for words in (["lock"], ["lock", "status"]))
+    assert [one["subject"] for one in bare["locks"]] == [one["subject"] for one in named["locks"]]
+    assert "there is no command 'stat'" in call(served, "lock", "stat").err
+    assert "Without COMMAND it is status" in call(served, "lock", "--help").out

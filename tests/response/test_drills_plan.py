@@ -96,6 +96,6 @@ def test_what_is_missing_says_how_to_get_it():
     )
     assert drill is not None
     assert plan.missing(drill, lambda name: False, False) == (
-        "root: run it with sudo",
+        f'root: sudo "$(command -v opsbook)" runbooks test {drill.head.runbook}',
         "dig: apt install bind9-dnsutils",
     )

@@ -191,6 +191,8 @@ def test_the_commands(site: Site) -> None:
     assert code == 1
     assert "inc-1" in data
     assert "opsbook ack inc-1" in said
+    assert site.run(incidents)[0] == 1
+    assert json.loads(site.run(incidents, "--json")[1])["total"] == 1
     site.house.room.acknowledge("inc-1", "ana")
     assert site.run(incidents)[0] == 0
     site.run(note, "the", "queue", "is", "full")
@@ -235,6 +237,10 @@ def test_which_one_is_meant(site: Site) -> None:
     assert (json.loads(data)["id"], json.loads(data)["severity"]) == ("inc-1", "SEV1")
     _, data, _ = site.run(incidents, "list", "--all")
     assert "merged" in data
+    _, data, _ = site.run(incidents, "timeline", "inc-1")
+    assert "inc-2: the incident is opened" in data
+    _, _, said = site.run(resolve, "inc-1")
+    assert "HighErrorRate, Down still fires; if it is not over: opsbook incidents reopen inc-1" in said
 
 
 def test_words_that_move_the_cursor(site: Site) -> None:

@@ -127,7 +127,7 @@ def test_what_was_merged_is_told(house: House) -> None:
     house.fire(alert("Down", "mail"))
     house.room.note("inc-2", "the mail server is down", "ana")
     house.room.merge("inc-2", "inc-1", "ana")
-    assert "the mail server is down" in told(house)
+    assert "inc-2: the mail server is down" in told(house)
     assert "inc-2 became a part of this: Down of mail" in told(house)
 
 

@@ -55,6 +55,19 @@ def test_what_there_is_to_know(house: House) -> None:
     assert ["ben"] == [one.person for one in found.overrides]
 
 
+def test_what_was_opened_again_is_as_bad_as_it_is_now(house: House) -> None:
+    """Not as it was when its first page went out, nor said to be over."""
+    house.clock.at = START + 2 * DAY
+    house.room.begin(house.open())
+    house.room.tick()
+    house.incidents.change("inc-1", state="resolved")
+    house.incidents.change("inc-1", state="active", severity="SEV3", reopened=1)
+    found = house.oncall.handover()
+    assert [("inc-1", "SEV3", "open again")] == [
+        (one.incident, one.severity, one.state) for one in found.incidents
+    ]
+
+
 def test_as_a_page(house: House) -> None:
     """What comes from alerts is text in it and nothing else."""
     text = markdown(shift_of(house))

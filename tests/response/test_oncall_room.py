@@ -73,6 +73,14 @@ def test_somebody_stands_in_and_is_taken_back(room: OnCall, journal: Journal, cl
         room.remove(made.id, actor="ben")
 
 
+def test_nobody_stands_in_for_a_shift_that_is_not_there(room: OnCall) -> None:
+    """It would be said to be so, and change nothing. A calendar of somebody unknown is none either."""
+    with pytest.raises(Invalid, match="ben has no shift of on-call in that time"):
+        room.override("on-call", "ana", MONDAY, MONDAY + DAY, instead_of="ben", reason="", actor="ana")
+    with pytest.raises(NotFound, match="there is no contact eve"):
+        room.feed(person="eve")
+
+
 def test_shifts_are_swapped(room: OnCall) -> None:
     """Each has the other's; the shift under way is swapped from now on."""
     room.swap("on-call", MONDAY + DAY, MONDAY + 8 * DAY, actor="ana")

@@ -144,6 +144,29 @@ def test_an_alert_without_a_page_gets_one() -> None:
     assert proposal(incident(runbook="", alerts=()), [], {}, "incidents/x.md", "2025-11-21") is None
 
 
+def test_a_page_that_names_the_alert_is_its_page() -> None:
+    """The lesson goes there; where several name it and none was run nobody knows to which, and no page is made."""
+    text = "---\ntitle: Errors\nalerts: [HighErrorRate]\n---\nLook at the logs.\n"
+    pages = {}
+    for name in ("errors", "more-errors"):
+        page, _, _ = read_runbook(name, text.encode())
+        assert page is not None
+        pages[name] = page
+    found = proposal(
+        incident(runbook="", alerts=(_alert(),)),
+        [],
+        {"errors": pages["errors"]},
+        "incidents/x.md",
+        "2025-11-21",
+    )
+    assert found is not None
+    assert (found.runbook, found.new) == ("errors", False)
+    assert found.text.endswith("The page was not run.\n")
+    assert (
+        proposal(incident(runbook="", alerts=(_alert(),)), [], pages, "incidents/x.md", "2025-11-21") is None
+    )
+
+
 def _alert() -> object:
     from dataclasses import replace
 

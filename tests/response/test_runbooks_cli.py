@@ -11,11 +11,16 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from opsbook.book import FolderFiles, load
 from opsbook.cli.client import Address, Client
+from opsbook.errors import NotFound
+from opsbook.response.runbooks.cli.run import not_there
+from opsbook.terminal import Session
 
 SERVER = Path(__file__).with_name("runbook_server.py")
 COVER = "name: shop\nowner: ana\ncontacts: {ana: {email: ana@example.com}}\n"
@@ -174,6 +179,32 @@ def test_a_new_page_passes_the_check_and_runs(faces: Faces) -> None:
     assert [] == said
     ran = faces.opsbook("run", "fresh", "-p", f"folder={faces.folder}")
     assert 0 == ran.returncode, ran.stderr
+
+
+def test_a_page_is_written_for_somebody_who_is_there_and_never_over_another(faces: Faces) -> None:
+    """What is wrong is said once, with the way out."""
+    unknown = faces.opsbook("runbooks", "new", "cold", "--owner", "anna")
+    assert (unknown.returncode, unknown.stderr) == (
+        2,
+        'error: there is no contact anna\n\nhint: did you mean "ana"?\n',
+    )
+    again = faces.opsbook("runbooks", "new", "word")
+    assert again.returncode == 1
+    assert again.stderr.endswith("there is a page word already\n\nhint: opsbook runbooks show word\n")
+
+
+def test_a_page_that_opsbook_could_not_read_is_said_to_be_there(tmp_path: Path) -> None:
+    """Nobody is told to write it anew: it is not committed, or `check` says what is wrong. Other words stay."""
+    session = cast("Session", SimpleNamespace(book=tmp_path))
+    missing = NotFound("no runbook broken", hint="opsbook runbooks new broken")
+    assert not_there(session, "broken", missing) is missing
+    (tmp_path / "runbooks").mkdir()
+    (tmp_path / "runbooks" / "broken.md").write_text("")
+    said = not_there(session, "broken", missing)
+    assert "does not have runbooks/broken.md yet" in said.message
+    assert said.hint == "opsbook check; where the handbook is in git, commit the page"
+    other = NotFound("there is no incident inc-9")
+    assert not_there(session, "broken", other) is other
 
 
 def test_check_asks_the_shells(faces: Faces) -> None:

@@ -55,6 +55,16 @@ Who, when.
 """
 
 
+def test_a_page_to_read_says_which_alerts_lead_to_it() -> None:
+    """Its front matter counts as that of a page that runs; that of other programs says nothing and is no mistake."""
+    own, _, problems = read_runbook("own", b"---\ntitle: Own\nowner: ana\nalerts: [Down]\n---\nLook.\n")
+    assert own is not None
+    assert (own.head.alerts, own.head.owner, problems) == (("Down",), "ana", [])
+    foreign, _, problems = read_runbook("foreign", b"---\nlayout: wiki\nalerts: [Down]\n---\nLook.\n")
+    assert foreign is not None
+    assert (foreign.head.alerts, problems) == ((), [])
+
+
 def test_a_whole_page_is_read_with_its_lines() -> None:
     """Roles, attributes and defaults; a byte order mark before it changes nothing."""
     page, _, problems = read_runbook("disk-full", WHOLE.encode("utf-8-sig"))

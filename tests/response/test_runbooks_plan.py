@@ -20,6 +20,19 @@ def page_of(text: str) -> Runbook:
     return page
 
 
+def test_what_is_cancelled_and_has_forgotten_a_secret_says_what_that_is_for() -> None:
+    """Undoing may need it; where nothing is to be undone the run ends without."""
+    page = page_of(step("a"))
+    cancelled = run_of(page, cancel=Cancel(by="ana", reason="enough", at=1.0))
+    lost = Facts(2.0, lost=("key",))
+    assert decide(page, cancelled, lost) == Undo("enough")
+    assert decide(page, cancelled.but(undoing="enough"), lost) == Finish("cancelled", "enough")
+    begun = Step(step="a", role="run", number=1, state="ok", started_at=1.0, ended_at=1.5)
+    action = decide(page, cancelled.with_step(begun), lost)
+    assert isinstance(action, Await)
+    assert action.text == "its sensitive parameters again, to undo what it began: key"
+
+
 def run_of(page: Runbook, **more: Any) -> Run:
     return Run(
         id="run-1", page="p", title="P", commit="c", digest=page.digest, params={}, lock="p", requested_by="ana",

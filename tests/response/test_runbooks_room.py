@@ -117,6 +117,17 @@ def test_only_somebody_else_who_is_known_approves(make: Make) -> None:
     assert "succeeded" == house.ended(run.id).outcome
 
 
+def test_a_run_that_nobody_could_approve_is_not_begun(make: Make) -> None:
+    """The only one who may say yes to a step is who asks for it: somebody else has to ask."""
+    house = make(p=block("run", "true", "id=a risk=read") + block("run", "true", "id=b approve=ben"))
+    with pytest.raises(NotAllowed, match="b needs the approval of ben"):
+        house.room.run("p", {}, "ben")
+    run, _ = house.room.run("p", {}, "ana")
+    house.paused(run.id)
+    house.room.approve(run.id, BEN)
+    assert "succeeded" == house.ended(run.id).outcome
+
+
 def _unknown():  # type: ignore[no-untyped-def]
     from dataclasses import replace
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import stat
+from base64 import b64encode
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -110,3 +111,24 @@ def test_the_api_describes_itself_but_loads_no_foreign_scripts(served: Any) -> N
     assert "/api/events" in body["paths"]
     assert ask(served, "/docs", Authorization=bearer(served))[0] == 404
     assert ask(served, "/api/docs", Authorization=bearer(served))[0] == 404
+
+
+def test_a_calendar_may_show_the_token_as_a_password(served: Any) -> None:
+    """Most calendars know nothing else, and ask for it only when they are told to; that opens nothing beside it."""
+    path = "/api/response/oncall/calendar.ics"
+    token = (served.state / "token").read_text().strip()
+    given = {"Authorization": "Basic " + b64encode(f"anybody:{token}".encode()).decode()}
+    parts = urlsplit(json.loads((served.state / "server.json").read_text())["url"])
+    answers: dict[str, http.client.HTTPResponse] = {}
+    for name, headers in (("with", given), ("without", {})):
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=20)
+        try:
+            connection.request("GET", path, headers=headers)
+            answers[name] = connection.getresponse()
+            answers[name].read()
+        finally:
+            connection.close()
+    assert answers["with"].status != 401  # which routes there are is not what is asked here
+    assert answers["without"].status == 401
+    assert 'Basic realm="opsbook"' in str(answers["without"].getheader("WWW-Authenticate"))
+    assert ask(served, "/api/response/oncall", **given)[0] == 401

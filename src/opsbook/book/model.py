@@ -106,6 +106,10 @@ class Book:
             raise NotFound(f"no runbook {name}", hint=hint, where=self.where)
         return self.runbooks[name]
 
+    def owner_of(self, page: Runbook) -> str | None:
+        """Who answers for a page: the contact that it names, else the handbook's owner."""
+        return page.head.owner or self.owner
+
     def effective(self, environment: str, service: str) -> EffectiveService:
         """The service as it is in the environment. Raises NotFound when either is unknown, or it is not in it."""
         placed = self.effective_services(environment)

@@ -24,7 +24,7 @@ def runbook_advice(draft: Draft) -> Iterator[Problem]:
     for page in draft.pages.values():
         if page.blocks:
             yield from _names(draft, page, alerts)
-            yield from _care(page)
+            yield from _care(page, owned=draft.cover is not None and draft.cover.owner is not None)
 
 
 def _names(draft: Draft, page: Runbook, alerts: frozenset[str]) -> Iterator[Problem]:
@@ -90,8 +90,8 @@ def _rules_of_group(group: object) -> Iterator[str]:
             yield rule["alert"]
 
 
-def _care(page: Runbook) -> Iterator[Problem]:
-    if page.head.owner is None:
+def _care(page: Runbook, *, owned: bool) -> Iterator[Problem]:
+    if page.head.owner is None and not owned:
         yield Problem(page.file, 1, "owner", "nobody answers for this page", "owner: a contact", "warning")
     if page.head.reviewed is None:
         yield Problem(

@@ -43,6 +43,8 @@ def read_runbook(name: str, content: bytes) -> tuple[Runbook | None, Document | 
     problems: list[Problem] = []
     if meant or any(fence.info.split()[1:2] and fence.info.split()[1] in ROLES for fence in page.fences):
         head, document, problems = _head(file, front)
+    else:
+        head = _head_of_prose(file, front)
     reading = _Reading(file, body, page, head.risk if head else "write")
     reading.problems += problems
     blocks = reading.blocks()
@@ -163,6 +165,12 @@ def _head(file: str, front: str) -> tuple[RunbookHead | None, Document | None, l
         return RunbookHead(), document, problems
     head, refusals = validate(document, RunbookHead)
     return head, document, problems + refusals
+
+
+def _head_of_prose(file: str, front: str) -> RunbookHead:
+    """What a page to read says of itself; the front matter of other programs says nothing, and is no mistake."""
+    head, _, problems = _head(file, front)
+    return RunbookHead() if head is None or problems else head.model_copy(update={"params": {}, "lock": None})
 
 
 def _wrong_names(document: Document | None, file: str, head: RunbookHead) -> Iterator[Problem]:

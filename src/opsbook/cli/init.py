@@ -55,7 +55,7 @@ def init(session: Session, *, folder: Path, name: str | None, with_runbooks: boo
     owner = _user()
     texts = scaffold(called, proposals=proposals, owner=owner, email=_email(project))
     if with_runbooks:
-        texts |= {f"ops/{path}": text for path, text in copies(as_name(owner, "me")).items()}
+        texts |= {f"ops/{path}": text for path, text in copies().items()}
     write(project, texts)
 
     terminal, style = session.terminal, session.terminal.message_style

@@ -20,7 +20,7 @@ def add_runbooks(session: Session, handbook: Path) -> None:
     drilled = {drill.head.runbook for drill in book.drills.values()} | book.drills.keys()
     texts = {
         path: text
-        for path, text in copies(book.owner, without=taken).items()
+        for path, text in copies(without=taken).items()
         if not (path.startswith(FOLDER) and Path(path).stem in drilled)
     }
     write(handbook, texts)

@@ -23,9 +23,8 @@ BROKEN = 1
 DATABASE_VARIABLE = "OPSBOOK_DATABASE"  # where the server keeps it when not in the state folder
 
 
-@click.group(cls=Group, invoke_without_command=True)
-@click.pass_context
-def journal(ctx: click.Context) -> None:
+@click.group(cls=Group, bare="show")
+def journal() -> None:
     """The journal: everything that happened, each entry sealed by the one after it.
 
     \b
@@ -36,8 +35,6 @@ def journal(ctx: click.Context) -> None:
       opsbook journal verify
       opsbook journal export > journal.ndjson
     """
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(show, subject=None, kinds=(), since=None, limit=30, as_json=False)
 
 
 _filters = (

@@ -21,9 +21,8 @@ USED = re.compile(r"\{secret:([A-Za-z0-9_.-]+)")
 MISSING = 1
 
 
-@click.group(cls=Group, invoke_without_command=True)
-@click.pass_context
-def secrets(ctx: click.Context) -> None:
+@click.group(cls=Group, bare="list")
+def secrets() -> None:
     """Secrets: encrypted files in the handbook; the key stays in the state folder.
 
     \b
@@ -32,8 +31,6 @@ def secrets(ctx: click.Context) -> None:
       opsbook secrets set database-url            asks for the value
       pass show db | opsbook secrets set database-url
     """
-    if ctx.invoked_subcommand is None:
-        ctx.exit(ctx.invoke(list_, as_json=False))
 
 
 @secrets.command(name="set")

@@ -49,9 +49,8 @@ def whoami(session: Session, as_json: bool) -> None:
         )
 
 
-@click.group(cls=Group, invoke_without_command=True)
-@click.pass_context
-def tokens(ctx: click.Context) -> None:
+@click.group(cls=Group, bare="list")
+def tokens() -> None:
     """Personal tokens: with one, opsbook knows which person you are.
 
     \b
@@ -60,8 +59,6 @@ def tokens(ctx: click.Context) -> None:
       opsbook tokens                                  which there are
       opsbook tokens revoke t-1a2b3c4d5e6f
     """
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(list_)
 
 
 @tokens.command()

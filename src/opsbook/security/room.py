@@ -10,7 +10,7 @@ from opsbook.book.roles import Role
 from opsbook.errors import Invalid, NotAllowed
 from opsbook.journal import Journal
 from opsbook.security.model import EVERYTHING, Action, Identity, NotSignedIn, Session, Token
-from opsbook.security.plan import holders, may, may_somewhere
+from opsbook.security.plan import PERSONAL, holders, may, may_somewhere
 from opsbook.security.sessions import Sessions, csrf_of
 from opsbook.security.tokens import PREFIX, Tokens
 
@@ -94,7 +94,10 @@ class Security:
         """Raises NotAllowed, naming the role that is missing and who has it."""
         decision = may(who, action, environment)
         if not decision.allowed:
-            raise self._refusal(decision.why, action, environment)
+            refusal = self._refusal(decision.why, action, environment)
+            if action in PERSONAL and not who.authenticated and (able := refusal.details["able"]):
+                refusal.hint += f"; each with a token of their own: opsbook tokens create --for {able[0]}"
+            raise refusal
 
     def refuse_unless_somewhere(self, who: Identity, action: Action) -> None:
         """As `refuse_unless`, but one environment is enough."""

@@ -38,7 +38,12 @@ Headers = dict[bytes, bytes]
 
 OPEN_PATHS = frozenset({"/api/health", "/sign-in", "/favicon.ico"})
 OPEN_FOLDERS = ("/static/", "/sign-in/", "/answer/")  # the last: who holds a signed link of a page
-FOR_TOOLS = ("/prometheus/", "/alertmanager/")  # clients of which some know basic authentication only
+CALENDAR = "/api/response/oncall/calendar.ics"
+FOR_TOOLS = (
+    "/prometheus/",
+    "/alertmanager/",
+    CALENDAR,
+)  # clients of which some know basic authentication only
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 ACTOR = b"x-opsbook-actor"
 CSRF_HEADER = b"x-csrf-token"
@@ -253,5 +258,7 @@ async def _refuse(error: OpsbookError, scope: Scope, headers: Headers, send: Sen
     answer = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if error.http_status == 401:
         answer.append((b"www-authenticate", b'Bearer realm="opsbook"'))
+        if scope["path"] == CALENDAR:  # a calendar asks for name and password only when it is told to
+            answer.append((b"www-authenticate", b'Basic realm="opsbook"'))
     await send({"type": "http.response.start", "status": error.http_status, "headers": answer})
     await send({"type": "http.response.body", "body": body})

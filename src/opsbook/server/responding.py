@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from fastapi import APIRouter
@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 import opsbook.response.diagnosis.pages as diagnosis_pages
 import opsbook.response.oncall.pages as oncall_pages
 import opsbook.response.pages as response_pages
+from opsbook.book.runbooks import Runbook
 from opsbook.deployment.entries import url_of
 from opsbook.deployment.site import Site as DeploymentSite
 from opsbook.errors import NotFound, OpsbookError
@@ -32,6 +33,7 @@ from opsbook.response.drills.schedule import Schedule, in_a_process
 from opsbook.response.escalation.chains import pages_somebody
 from opsbook.response.escalation.desk import Desk
 from opsbook.response.incidents.api import router as incident_routes
+from opsbook.response.incidents.meant import about
 from opsbook.response.incidents.model import Incident
 from opsbook.response.incidents.room import Incidents
 from opsbook.response.oncall.api import router as oncall_routes
@@ -206,7 +208,7 @@ class Responding:
         ending = self._ground.stopping.is_set
         return (
             oncall_routes(self.oncall),
-            runbook_routes(self.runbooks, ending, self._incident_in),
+            runbook_routes(self.runbooks, ending, self._incident_in, self._incident_of),
             diagnosis_routes(self.diagnoses, ending, self._incident_in),
             incident_routes(self.incidents),
             postmortem_routes(self.postmortems),
@@ -217,6 +219,9 @@ class Responding:
 
     def _incident_in(self, name: str) -> str | None:
         return self.incidents.get(name).environment or None
+
+    def _incident_of(self, page: Runbook, params: Mapping[str, str]) -> str:
+        return about(page, params, self.incidents.listed("open"))
 
     @property
     def source(self) -> Source:

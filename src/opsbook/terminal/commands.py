@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from typing import Any
 
 import click
 
@@ -43,12 +44,36 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A command with commands below it."""
+    """A command with commands below it.
+
+    Args:
+        bare: the one of them that is meant where none is named; its options may then stand behind the group's name.
+    """
 
     command_class = Command
 
+    def __init__(self, *args: Any, bare: str = "", **kwargs: Any) -> None:
+        kwargs.setdefault("invoke_without_command", bool(bare))
+        super().__init__(*args, **kwargs)
+        self.bare = bare
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = {name for option in self.get_params(ctx) for name in option.opts}
+        # A word that is being completed is the name of a command.
+        if (
+            self.bare
+            and not ctx.resilient_parsing
+            and (not args or (args[0][:1] == "-" and args[0] not in own))
+        ):
+            args = [self.bare, *args]
+        return super().parse_args(ctx, args)
+
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         _write_head(self, ctx, formatter)
+        if self.bare:
+            formatter.write_paragraph()
+            with formatter.indentation():
+                formatter.write_text(f"Without COMMAND it is {self.bare}, whose options may stand here too.")
         self.format_options(ctx, formatter)  # which lists the commands too
 
     def resolve_command(

@@ -19,9 +19,8 @@ from opsbook.terminal.names import complete_environment, complete_service
 PLOT_COLUMNS, PLOT_ROWS = 120, 13
 
 
-@click.group(cls=Group, invoke_without_command=True)
-@click.pass_context
-def deployments(ctx: click.Context) -> None:
+@click.group(cls=Group, bare="list")
+def deployments() -> None:
     """Deployments: list them, look at one, watch one.
 
     \b
@@ -31,8 +30,6 @@ def deployments(ctx: click.Context) -> None:
       opsbook deployments watch d-91         until it ends; exit code as of deploy
       opsbook deployments judge d-91         what the rules would have said, afterwards
     """
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(list_)
 
 
 @deployments.command(name="list")

@@ -15,9 +15,8 @@ from opsbook.terminal.commands import Group
 from opsbook.terminal.names import complete_environment, complete_service
 
 
-@click.group(cls=Group, invoke_without_command=True)
-@click.pass_context
-def freeze(ctx: click.Context) -> None:
+@click.group(cls=Group, bare="list")
+def freeze() -> None:
     """Freezes: times in which nothing is deployed. What has begun goes on to its end; rollbacks always may.
 
     \b
@@ -26,8 +25,6 @@ def freeze(ctx: click.Context) -> None:
       opsbook freeze add sale --environment production --until 2026-11-30T08:00 --reason "Sale"
       opsbook freeze lift sale
     """
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(list_)
 
 
 @freeze.command(name="list")

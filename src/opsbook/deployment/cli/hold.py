@@ -12,9 +12,8 @@ from opsbook.terminal.commands import Group
 from opsbook.terminal.names import complete_environment, complete_service
 
 
-@click.group(cls=Group, invoke_without_command=True)
-@click.pass_context
-def hold(ctx: click.Context) -> None:
+@click.group(cls=Group, bare="list")
+def hold() -> None:
     """Holds: a release that was taken back is not promoted until a person says so.
 
     \b
@@ -22,8 +21,6 @@ def hold(ctx: click.Context) -> None:
       opsbook hold                                   which are held, and why
       opsbook hold release web --in production       it may be deployed again
     """
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(list_)
 
 
 @hold.command(name="list")

@@ -12,9 +12,8 @@ from opsbook.terminal.commands import Group
 from opsbook.terminal.names import complete_environment, complete_service
 
 
-@click.group(cls=Group, invoke_without_command=True)
-@click.pass_context
-def lock(ctx: click.Context) -> None:
+@click.group(cls=Group, bare="status")
+def lock() -> None:
     """Locks: one change per service and environment at a time.
 
     \b
@@ -22,8 +21,6 @@ def lock(ctx: click.Context) -> None:
       opsbook lock                                  who holds which
       opsbook lock release web --in production      take one away from a holder that is gone
     """
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(status)
 
 
 @lock.command()

@@ -18,9 +18,8 @@ _WEEKLY = re.compile(r"(?:([a-z,]+)\s+)?([0-2][0-9]:[0-5][0-9])-([0-2][0-9]:[0-5
 _SHOWN = 10
 
 
-@click.group(cls=Group, invoke_without_command=True)
-@click.pass_context
-def silence(ctx: click.Context) -> None:
+@click.group(cls=Group, bare="list")
+def silence() -> None:
     """Silences: alerts that are known and not told for a while.
 
     \b
@@ -29,8 +28,6 @@ def silence(ctx: click.Context) -> None:
       opsbook silence add service=web alertname=HighErrorRate --for 2h --comment "ticket 4711"
       opsbook silence expire 0f9c2a9e-5b1d-4f0e-8f0a-0d6a1f6f3f55
     """
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(list_)
 
 
 @silence.command(name="list")

@@ -14,9 +14,8 @@ from opsbook.terminal.commands import Command, Group
 ORDER = ("handbook", "environment", "service", "probe", "host")
 
 
-@click.group(cls=Group, invoke_without_command=True)
-@click.pass_context
-def dashboards(ctx: click.Context) -> None:
+@click.group(cls=Group, bare="list")
+def dashboards() -> None:
     """Dashboards: list them, take one to Grafana.
 
     \b
@@ -24,8 +23,6 @@ def dashboards(ctx: click.Context) -> None:
       opsbook dashboards
       opsbook dashboards export services/production/web --grafana > web.json
     """
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(list_)
 
 
 @dashboards.command(name="list", cls=Command)

@@ -12,9 +12,8 @@ from opsbook.terminal import Session, Style, age, table
 from opsbook.terminal.commands import Group
 
 
-@click.group(cls=Group, invoke_without_command=True)
-@click.pass_context
-def channels(ctx: click.Context) -> None:
+@click.group(cls=Group, bare="list")
+def channels() -> None:
     """Channels: where messages about alerts go.
 
     \b
@@ -22,8 +21,6 @@ def channels(ctx: click.Context) -> None:
       opsbook channels                    which there are, and how it goes there
       opsbook channels test ops-alerts    send a real message
     """
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(list_)
 
 
 @channels.command(name="list")

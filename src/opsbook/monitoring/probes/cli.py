@@ -13,9 +13,8 @@ from opsbook.terminal import Session, Style, age, duration, table
 from opsbook.terminal.commands import Group
 
 
-@click.group(cls=Group, invoke_without_command=True)
-@click.pass_context
-def probes(ctx: click.Context) -> None:
+@click.group(cls=Group, bare="list")
+def probes() -> None:
     """Probes: things that opsbook does not run, looked at from here.
 
     \b
@@ -23,8 +22,6 @@ def probes(ctx: click.Context) -> None:
       opsbook probes                  what is down, first
       opsbook probes run payments     look now, and say what is seen
     """
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(list_)
 
 
 @probes.command(name="list")

@@ -18,9 +18,8 @@ _STATES = {"ok": "ok", "burning": "warning", "spent": "failed", "unknown": "wait
 _HEIGHT = 10
 
 
-@click.group(cls=Group, invoke_without_command=True)
-@click.pass_context
-def slo(ctx: click.Context) -> None:
+@click.group(cls=Group, bare="list")
+def slo() -> None:
     """Objectives of services, and what is left of their error budgets.
 
     \b
@@ -28,8 +27,6 @@ def slo(ctx: click.Context) -> None:
       opsbook slo                            the least budget first
       opsbook slo show web-availability      burn rates, and when it is spent
     """
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(list_)
 
 
 @slo.command(name="list")

@@ -17,9 +17,8 @@ _EIGHTHS = "▏▎▍▌▋▊▉█"
 _COLOURS = ("cyan", "green", "blue", "yellow")
 
 
-@click.group(cls=Group, invoke_without_command=True)
-@click.pass_context
-def traces(ctx: click.Context) -> None:
+@click.group(cls=Group, bare="list")
+def traces() -> None:
     """Traces that programs sent: search them, show one.
 
     \b
@@ -28,8 +27,6 @@ def traces(ctx: click.Context) -> None:
       opsbook traces list web --error --since 1h
       opsbook traces show 4bf92f3577b34da6a3ce929d0e0e4736
     """
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(list_)
 
 
 @traces.command(name="list", cls=Command)

@@ -30,7 +30,7 @@ def missing(drill: Drill, has: Callable[[str], bool], root: bool) -> tuple[str, 
     for need in drill.head.needs:
         kind, _, name = need.partition(":")
         if kind == "root" and not root:
-            found.append("root: run it with sudo")
+            found.append(f'root: sudo "$(command -v opsbook)" runbooks test {drill.head.runbook}')
         elif kind != "root" and not has(name):
             found.append(f"{name}: apt install {_PACKAGES.get(name, name)}")
     return tuple(found)

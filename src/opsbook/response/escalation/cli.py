@@ -48,9 +48,8 @@ def ack(session: Session, incident: str | None, as_json: bool) -> None:
     terminal.message(f"{style.paint('hint:', 'cyan')} opsbook incidents show {answer['incident']}")
 
 
-@click.group(cls=Group, invoke_without_command=True)
-@click.pass_context
-def escalations(ctx: click.Context) -> int | None:
+@click.group(cls=Group, bare="list")
+def escalations() -> None:
     """Who is being paged about what, who is next, and when.
 
     \b
@@ -60,10 +59,6 @@ def escalations(ctx: click.Context) -> int | None:
       opsbook escalations next inc-7      page the next step now
       opsbook escalations chain           whom each escalation would page now
     """
-    if ctx.invoked_subcommand is not None:
-        return None
-    found: int = ctx.invoke(list_)
-    return found
 
 
 @escalations.command(name="list")

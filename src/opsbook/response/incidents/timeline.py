@@ -78,6 +78,8 @@ def moments(
         text = said(event)
         if not text:
             continue
+        if (of := event.data.get("incident")) in incident.merged:
+            text = f"{of}: {text}"
         at = _occurred(event)
         moment = Moment(
             id=event.id,

@@ -17,9 +17,8 @@ from opsbook.terminal.commands import Group
 DAY = 86_400.0
 
 
-@click.group(cls=Group, invoke_without_command=True)
-@click.pass_context
-def oncall(ctx: click.Context) -> int | None:
+@click.group(cls=Group, bare="now")
+def oncall() -> None:
     """Who is on call, by the schedules of incidents/policy.yaml.
 
     \b
@@ -27,12 +26,8 @@ def oncall(ctx: click.Context) -> int | None:
       opsbook oncall                            who it is now, who is next, and gaps ahead
       opsbook oncall schedule --days 28
       opsbook oncall override bob --for 8h --reason "alice is ill"
-      opsbook oncall swap 2026-12-24T12:00 2026-12-31T12:00
+      opsbook oncall swap 2026-12-24T20:00 2026-12-31T20:00
     """
-    if ctx.invoked_subcommand is not None:
-        return None
-    found: int = ctx.invoke(now)
-    return found
 
 
 @oncall.command()
@@ -187,7 +182,8 @@ def override(
         terminal.json(answer)
         return
     made = answer["override"]
-    said = f"{made['person']} is on call from {clock_time(made['start'])} until {clock_time(made['end'])}"
+    instead = f" instead of {made['instead_of']}" if made["instead_of"] else ""
+    said = f"{made['person']} is on call{instead} from {clock_time(made['start'])} until {clock_time(made['end'])}"
     terminal.message(f"{terminal.message_style.state('ok', made['id'])} {said}")
 
 
@@ -202,7 +198,7 @@ def swap(session: Session, first: str, second: str, name: str | None, as_json: b
 
     \b
     Examples:
-      opsbook oncall swap 2026-12-24T12:00 2026-12-31T12:00
+      opsbook oncall swap 2026-12-24T20:00 2026-12-31T20:00
     """
     at = time.time()
     body = {"schedule": name or _only(session), "first": _moment(first, at), "second": _moment(second, at)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from statistics import median
 from typing import Any
@@ -103,6 +103,7 @@ def handover(
     *,
     events: Iterable[Event],
     open_: Iterable[Told],
+    severities: Mapping[str, str],
     gaps: Sequence[Shift],
     overrides: Sequence[Override],
 ) -> HandOver:
@@ -110,7 +111,7 @@ def handover(
 
     Args:
         events: of the shift, of `KINDS`, in their order.
-        open_: incidents that are not over, whenever they began.
+        open_: incidents that are not over, whenever they began. severities: of incidents, as they are by now.
     """
     zone = ZoneInfo(timezone)
     found: dict[str, Told] = {}
@@ -133,6 +134,14 @@ def handover(
         elif room == "runbook" and event.data.get("outcome") not in {"succeeded", None}:
             said = f"{event.data.get('page', '')} {event.data['outcome']}".replace("_", " ")
             trouble.append(f"runbook {said.strip()} ({event.data.get('id', '')})")
+    still = tuple(open_)
+    for name, told in found.items():
+        again = told.state != "acknowledged" and told.state and name in {one.incident for one in still}
+        found[name] = replace(
+            told,
+            severity=severities.get(name, told.severity),
+            state="open again" if again else told.state,
+        )
     answers = [one.answered_after for one in found.values() if one.answered_after is not None]
     return HandOver(
         schedule=schedule,
@@ -140,7 +149,7 @@ def handover(
         at=at,
         shift=shift,
         following=following,
-        open=tuple(open_),
+        open=still,
         incidents=tuple(found.values()),
         pages=pages,
         night=night,

@@ -113,6 +113,7 @@ class OnCall:
 
     def feed(self, name: str | None = None, person: str = "") -> bytes:
         """The shifts of the last 30 and the next 90 days as iCalendar. Raises NotFound."""
+        self._person(person)
         at, overrides = self._now(), self.overrides()
         chosen = [self._schedule(name)] if name else list(self._book().schedules)
         found = [(schedule, shifts(schedule, at - 30 * DAY, at + 90 * DAY, overrides)) for schedule in chosen]
@@ -158,6 +159,7 @@ class OnCall:
             following,
             events=[event for event in events if sees(visible, event.subject)],
             open_=open_from(mine),
+            severities={one["subject"]["id"]: one["subject"]["severity"] for one in mine},
             gaps=gaps(schedule, at, until, overrides),
             overrides=[one for one in overrides if one.schedule == schedule.name and one.end > at],
         )
@@ -178,15 +180,22 @@ class OnCall:
         """Have somebody stand in from `start` to `end` (epoch seconds).
 
         Raises:
-            NotFound: no such schedule or contact. Invalid: the time is none, over, or longer than a year.
+            NotFound: no such schedule or contact. Invalid: the time is none, over, or longer than a year, or
+            `instead_of` has no shift in it.
         """
-        self._schedule(schedule)
+        spec = self._schedule(schedule)
         for one in (person, instead_of):
             self._person(one)
         if not 0 < end - start <= _LONGEST:
             raise Invalid("it must end after it begins, and within a year", hint="--for 8h or --until")
         if end <= self._now():
             raise Invalid("it is over already", hint="give an end that lies ahead")
+        known = shifts(spec, start, end, self.overrides())
+        if instead_of and not any(instead_of in shift.people for shift in known):
+            raise Invalid(
+                f"{instead_of} has no shift of {schedule} in that time",
+                hint=f"opsbook oncall schedule {schedule}",
+            )
         with self._lock:
             made = Override(self._next(), schedule, person, start, end, instead_of, actor, reason)
             self._add((made,), actor)

@@ -118,7 +118,7 @@ def _listed(source: Source, identity: Identity, wanted: Mapping[str, str]) -> di
     last = records.several([one.last for one in known.values() if one.last])
     rows = []
     for name, page in sorted(book.runbooks.items()):
-        if _matches(page, wanted):
+        if _matches(page, book.owner_of(page), wanted):
             evidence = known.get(name, Evidence())
             rows.append(_row(source, book, page, evidence, last.get(evidence.last), tested.get(name)))
     mine = visible(identity)
@@ -128,17 +128,16 @@ def _listed(source: Source, identity: Identity, wanted: Mapping[str, str]) -> di
         "title": "Runbooks",
         "rows": rows,
         "wanted": wanted,
-        "owners": sorted({page.head.owner for page in book.runbooks.values() if page.head.owner}),
+        "owners": sorted({owner for page in book.runbooks.values() if (owner := book.owner_of(page))}),
         "running": [run_row(run) for run in running],
         "runs": [run_row(run) for run in ended],
         "alerts": len({alert for page in book.runbooks.values() for alert in page.head.alerts}),
     }
 
 
-def _matches(page: Runbook, wanted: Mapping[str, str]) -> bool:
+def _matches(page: Runbook, owner: str | None, wanted: Mapping[str, str]) -> bool:
     said = " ".join((page.name, page.title, page.summary, *page.head.alerts)).casefold()
-    owner = wanted["owner"] in ("", page.head.owner)
-    return owner and all(word in said for word in wanted["text"].casefold().split())
+    return wanted["owner"] in ("", owner) and all(word in said for word in wanted["text"].casefold().split())
 
 
 def _row(
@@ -149,7 +148,7 @@ def _row(
     last: Run | None,
     tested: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    view = page_view(page, evidence)
+    view = page_view(page, evidence, owner=book.owner_of(page))
     return view | {
         "last": run_row(last) if last is not None else None,
         "share": share(view["evidence"]),

@@ -15,9 +15,8 @@ ROOM = "/api/response/postmortems"
 STATES = {"ok": "ok", "warning": "warning", "critical": "failed"}
 
 
-@click.group(cls=Group, invoke_without_command=True)
-@click.pass_context
-def postmortem(ctx: click.Context) -> None:
+@click.group(cls=Group, bare="list")
+def postmortem() -> None:
     """Post-mortems: pages of incidents/ that opsbook begins and people complete.
 
     \b
@@ -30,8 +29,6 @@ def postmortem(ctx: click.Context) -> None:
 
     ID may be left out: then it is the newest.
     """
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(list_)
 
 
 @postmortem.command(name="list")
@@ -181,9 +178,8 @@ def actions(session: Session, owner: str, every: bool, as_json: bool) -> int:
     return 1 if late else 0
 
 
-@click.group(cls=Group, name="status-page", invoke_without_command=True)
-@click.pass_context
-def status_page(ctx: click.Context) -> None:
+@click.group(cls=Group, name="status-page", bare="show")
+def status_page() -> None:
     """What customers are told while something is wrong, as static files.
 
     \b
@@ -193,8 +189,6 @@ def status_page(ctx: click.Context) -> None:
 
     With `status_page: {to: DIR}` in incidents/policy.yaml it is written at every change.
     """
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(show_status)
 
 
 @status_page.command(name="show")

@@ -49,6 +49,8 @@ def proposal(
         Failed: the page would not be sound any more.
     """
     name = _page_of(incident, runs, pages)
+    if name is None:
+        return None
     if name in pages:
         text = _changed(pages[name], incident, [run for run in runs if run.page == name], postmortem, day)
         if text == pages[name].source:
@@ -73,8 +75,11 @@ def failed_step(run: Run) -> Step | None:
     return failed[-1] if failed else None
 
 
-def _page_of(incident: Incident, runs: Sequence[Run], pages: dict[str, Runbook]) -> str:
-    """The page whose step failed; else one that was run; else the one that the alert named."""
+def _page_of(incident: Incident, runs: Sequence[Run], pages: dict[str, Runbook]) -> str | None:
+    """The page whose step failed; else one that was run; else the one that the alert names, or that names the alert.
+
+    None: several name the alert and none was run, so nobody knows which it was. Empty: there is no page.
+    """
     meant = [run for run in runs if not run.looking and run.page in pages]
     for run in meant:
         if failed_step(run) is not None:
@@ -83,7 +88,13 @@ def _page_of(incident: Incident, runs: Sequence[Run], pages: dict[str, Runbook])
         return meant[-1].page
     named = (incident.runbook or "", *(alert.runbook or "" for alert in incident.alerts))
     found = [name for name in named if re.fullmatch(NAME_PATTERN, name)]
-    return next((name for name in found if name in pages), found[0] if found else "")
+    if known := [name for name in found if name in pages]:
+        return known[0]
+    alerts = _alerts(incident)
+    naming = [name for name, page in pages.items() if not set(alerts).isdisjoint(page.head.alerts)]
+    if naming:
+        return naming[0] if len(naming) == 1 else None
+    return next(iter(found), "")
 
 
 def _name_for(incident: Incident) -> str:

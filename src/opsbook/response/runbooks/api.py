@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from opsbook.book.runbooks import Runbook
+from opsbook.errors import NotAllowed
 from opsbook.response.following import news
 from opsbook.response.runbooks.evidence import Evidence
 from opsbook.response.runbooks.model import Run
@@ -58,17 +60,21 @@ def of_run(room: Runbooks) -> Where:
 
 
 def router(
-    room: Runbooks, stopping: Callable[[], bool], incident_in: Callable[[str], str | None] | None = None
+    room: Runbooks,
+    stopping: Callable[[], bool],
+    incident_in: Callable[[str], str | None] | None = None,
+    incident_of: Callable[[Runbook, Mapping[str, str]], str] = lambda page, params: "",
 ) -> APIRouter:
     """All routes.
 
     Args:
         stopping: whether the server ends; streams end then.
         incident_in: the environment of an incident, of whose record a run becomes a part. Raises NotFound.
+        incident_of: the incident that a run is about of which nobody said so; empty: none.
     """
     routes = APIRouter(prefix="/api/response", tags=["runbooks"])
     _pages(routes, room)
-    _runs(routes, room, stopping, incident_in)
+    _runs(routes, room, stopping, incident_in, incident_of)
     _decisions(routes, room)
     return routes
 
@@ -77,18 +83,20 @@ def _pages(routes: APIRouter, room: Runbooks) -> None:
     @routes.get("/runbooks", dependencies=[requires_somewhere("view")])
     def pages() -> dict[str, Any]:
         """Every page of the handbook, with how its runs went."""
-        known = room.records.every_evidence()
+        known, book = room.records.every_evidence(), room.book
         return {
             "runbooks": [
-                page_view(page, known.get(name, Evidence()))
-                for name, page in sorted(room.book.runbooks.items())
+                page_view(page, known.get(name, Evidence()), owner=book.owner_of(page))
+                for name, page in sorted(book.runbooks.items())
             ]
         }
 
     @routes.get("/runbooks/{name:path}", dependencies=[requires_somewhere("view")])
     def page(name: str) -> dict[str, Any]:
         """One page with its blocks."""
-        return page_view(room.book.runbook(name), room.records.evidence(name), whole=True)
+        book = room.book
+        page = book.runbook(name)
+        return page_view(page, room.records.evidence(name), owner=book.owner_of(page), whole=True)
 
 
 def _runs(
@@ -96,6 +104,7 @@ def _runs(
     room: Runbooks,
     stopping: Callable[[], bool],
     incident_in: Callable[[str], str | None] | None,
+    incident_of: Callable[[Runbook, Mapping[str, str]], str],
 ) -> None:
     @routes.get("/runs", dependencies=[requires_somewhere("view")])
     def runs(visible: Visible, page: str | None = None, limit: int = 50) -> dict[str, Any]:
@@ -112,11 +121,15 @@ def _runs(
             allow("view" if body.dry_run else "run", environment)
         if body.dry_run:
             return room.plan(body.page, body.params)
-        if body.incident and incident_in is not None:
-            allow("run", incident_in(body.incident))
-        run, attached = room.run(
-            body.page, body.params, who.actor, incident=body.incident, stepwise=body.stepwise
-        )
+        incident = body.incident or incident_of(room.book.runbook(body.page), body.params)
+        if incident and incident_in is not None:
+            try:
+                allow("run", incident_in(incident))
+            except NotAllowed:
+                if body.incident:
+                    raise
+                incident = ""  # nobody asked for it
+        run, attached = room.run(body.page, body.params, who.actor, incident=incident, stepwise=body.stepwise)
         return run_line(run) | {"attached": attached}
 
     looking = requires("view", of_run(room))

@@ -75,8 +75,9 @@ def decide(page: Runbook, run: Run, facts: Facts) -> Action:
     for step in run.steps:
         if step.state == "started":
             return Mark(step, "unknown", "opsbook ended while it ran")
-    if facts.lost:
-        return Await("parameters", "", f"its sensitive parameters again: {', '.join(facts.lost)}")
+    if facts.lost and not (run.cancel is not None and not _to_undo(page, run)):
+        why = ", to undo what it began" if run.cancel is not None or run.undoing else ""
+        return Await("parameters", "", f"its sensitive parameters again{why}: {', '.join(facts.lost)}")
     if run.undoing:
         return _undo(page, run)
     if run.cancel is not None:
@@ -238,12 +239,16 @@ def _failure(page: Runbook, run: Run, block: Block, reason: str) -> Action | Non
     said = f"{block.id} failed: {reason}"
     if block.on_failure == "continue":
         return None
-    if block.on_failure == "rollback" and any(page.rollbacks_of(one.id) for one in started_steps(page, run)):
+    if block.on_failure == "rollback" and _to_undo(page, run):
         return Undo(said)
     return Finish("failed", said)
 
 
 # --- the way back
+
+
+def _to_undo(page: Runbook, run: Run) -> bool:
+    return any(page.rollbacks_of(one.id) for one in started_steps(page, run))
 
 
 def _undo(page: Runbook, run: Run) -> Action:

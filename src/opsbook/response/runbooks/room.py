@@ -87,9 +87,12 @@ class Runbooks:
         Raises:
             NotFound: no such page. Invalid: it has nothing to run; a parameter is wrong.
             Conflict: an alert may not start it now: it ran a moment ago, or too often.
+            NotAllowed: only `actor` could approve a step of it, and nobody approves their own.
         """
         book = self._site.book()
         runbook, values = self._asked(book, page, params)
+        if not looking:
+            _refuse_unless_approvable(book, runbook, actor)
         hidden = tuple(name for name, spec in runbook.head.params.items() if spec.sensitive)
         shown = {name: value for name, value in values.items() if name not in hidden}
         lock = lock_of(runbook, shown) + ("/diagnose" if looking else "")
@@ -339,7 +342,11 @@ class Runbooks:
                 where=run.id,
             )
         if run.requested_by in {who.actor, who.name}:
-            raise NotAllowed(f"{who.name} started {run.id}: somebody else approves it", where=run.id)
+            raise NotAllowed(
+                f"{who.name} started {run.id}: somebody else approves it",
+                hint=f"opsbook runs cancel {run.id} ends it and undoes what it began",
+                where=run.id,
+            )
         book = self._site.book()
         if named is not None and named in book.contacts and who.name not in book.people(named):
             raise NotAllowed(f"{who.name} is not {named}, who approves this step", where=run.id)
@@ -433,6 +440,17 @@ class Runbooks:
         )
         self._workflow.told(run.id)
         return run
+
+
+def _refuse_unless_approvable(book: Book, page: Runbook, actor: str) -> None:
+    """Rather than wait, half done, for a yes that nobody can give."""
+    for block in page.steps:
+        if block.approve in book.contacts and book.people(str(block.approve)) <= {actor}:
+            raise NotAllowed(
+                f"{block.id} needs the approval of {block.approve}, and nobody approves a run of their own",
+                hint="have somebody else start it, or name a team in the page: approve=TEAM",
+                where=page.file,
+            )
 
 
 def _work_id(run: Run) -> str:

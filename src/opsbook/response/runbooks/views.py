@@ -13,14 +13,14 @@ from opsbook.response.runbooks.plan import Await, needs_approval, order, started
 from opsbook.response.runbooks.records import Records
 
 
-def page_view(page: Runbook, evidence: Evidence, *, whole: bool = False) -> dict[str, Any]:
-    """A page with its evidence."""
+def page_view(page: Runbook, evidence: Evidence, *, owner: str | None, whole: bool = False) -> dict[str, Any]:
+    """A page with its evidence. `owner`: who answers for it."""
     head = page.head
     view: dict[str, Any] = {
         "name": page.name,
         "file": page.file,
         "title": page.title,
-        "owner": head.owner,
+        "owner": owner,
         "severity": head.severity,
         "alerts": list(head.alerts),
         "reviewed": head.reviewed,

@@ -29,23 +29,15 @@ def standard_pages() -> Mapping[str, StandardPage]:
     return MappingProxyType(dict(sorted(found.items())))
 
 
-def copies(owner: str | None = None, *, without: Collection[str] = ()) -> dict[str, str]:
-    """The set as files of a handbook, by path: from then on its own.
+def copies(*, without: Collection[str] = ()) -> dict[str, str]:
+    """The set as files of a handbook, by path: from then on its own, and its owner's.
 
     Args:
-        owner: the contact who answers for the pages. without: pages that are left out, their drills too.
+        without: pages that are left out, their drills too.
     """
     found = {}
     for one in standard_pages().values():
         if one.name not in without:
-            found[f"runbooks/{one.name}.md"] = _owned(one.runbook, owner)
+            found[f"runbooks/{one.name}.md"] = one.runbook
             found[f"runbooks/drills/{one.name}.md"] = one.drill
     return found
-
-
-def _owned(text: str, owner: str | None) -> str:
-    """The page with its owner, before the day on which it was read last."""
-    head, mark, body = text.partition("\n---\n")
-    if owner is None or "\nowner:" in head:
-        return text
-    return head.replace("\nreviewed:", f"\nowner: {owner}\nreviewed:", 1) + mark + body

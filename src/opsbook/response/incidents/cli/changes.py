@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from opsbook.errors import Invalid
-from opsbook.response.incidents.cli.asking import API, hint, is_id, meant, path, said
+from opsbook.response.incidents.cli.asking import API, hint, is_id, meant, path, said, seen
 from opsbook.response.incidents.cli.incidents import incidents
 from opsbook.terminal import Session, clock_time
 from opsbook.terminal.commands import Command
@@ -42,7 +42,7 @@ def declare(
 
 
 @incidents.command()
-@click.argument("role", type=ROLES)
+@click.argument("role", type=ROLES, metavar="commander|scribe|liaison|responder")
 @click.argument("person", default="")
 @click.option("--incident", metavar="ID", help="Left out: the only one that is open.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
@@ -61,7 +61,7 @@ def role(session: Session, role: str, person: str, incident: str | None, as_json
 
 
 @incidents.command()
-@click.argument("severity", type=SEVERITIES)
+@click.argument("severity", type=SEVERITIES, metavar="SEV1|SEV2|SEV3|SEV4")
 @click.option("--incident", metavar="ID", help="Left out: the only one that is open.")
 @click.option("--reason", default="", help="Why; it is in the timeline.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
@@ -236,6 +236,14 @@ def resolve(session: Session, words: tuple[str, ...], as_json: bool) -> None:
     answer = session.api.post(path(name, "resolve"), {"reason": text})
     said(session, answer, "resolved", f"{name} {answer['title']}", as_json=as_json)
     if not as_json:
+        if firing := [
+            one["labels"].get("alertname", "") for one in answer["alerts"] if one["ended_at"] is None
+        ]:
+            style = session.terminal.message_style
+            session.terminal.message(
+                f"{style.state('warning')} {seen(', '.join(dict.fromkeys(filter(None, firing))))} still fires;"
+                f" if it is not over: opsbook incidents reopen {name}"
+            )
         hint(session, f"opsbook postmortem show {name}")
 
 

@@ -15,9 +15,8 @@ from opsbook.terminal.commands import Group
 SHOWN = 10  # of suspects, alerts, updates
 
 
-@click.group(cls=Group, invoke_without_command=True)
-@click.pass_context
-def incidents(ctx: click.Context) -> None:
+@click.group(cls=Group, bare="list")
+def incidents() -> None:
     """Incidents: what is wrong, who has it, what was found.
 
     \b
@@ -30,8 +29,6 @@ def incidents(ctx: click.Context) -> None:
 
     ID may be left out everywhere when one incident is open.
     """
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(list_)
 
 
 @incidents.command(name="list")
@@ -95,9 +92,14 @@ def show(session: Session, incident: str | None, as_json: bool) -> None:
         session.terminal.json(one)
         return
     session.terminal.data(*_shown(one, session.terminal.style, time.time()))
+    commands = []
+    if one["attachments"] and one["environment"]:
+        about = " ".join(["opsbook diagnose", *one["services"][:1]])
+        commands.append(seen(f"{about} --in {one['environment']} --last"))
     if one["state"] in OPEN:
-        verb = "ack" if one["acknowledged_at"] is None else "resolve"
-        hint(session, f"opsbook {verb} {one['id']}")
+        commands.append(f"opsbook {'ack' if one['acknowledged_at'] is None else 'resolve'} {one['id']}")
+    if commands:
+        hint(session, " · ".join(commands))
 
 
 @incidents.command()
@@ -207,7 +209,7 @@ def _shown(one: Mapping[str, Any], style: Style, now: float) -> Iterator[str]:
         "suspects, the likeliest first", [_suspect(suspect) for suspect in one["suspects"]], style
     )
     yield from _part("actions", [_action(action) for action in one["actions"]], style)
-    updates = [f"{clock_time(told['at'])} {seen(told['text'])} ({told['by']})" for told in one["updates"]]
+    updates = [_update(told) for told in one["updates"]]
     yield from _part("updates", updates[::-1], style)
     attached = [f"{made['name']} ({made['kind']}, {clock_time(made['at'])})" for made in one["attachments"]]
     yield from _part("attached", [seen(text) for text in attached], style)
@@ -283,6 +285,11 @@ def _action(action: Mapping[str, Any]) -> str:
     box = "[x]" if action["done_at"] is not None else "[ ]"
     about = ", ".join(filter(None, (action["owner"], f"due {action['due']}" if action["due"] else "")))
     return seen(f"{action['id']} {box} {action['text']}{f' ({about})' if about else ''}")
+
+
+def _update(told: Mapping[str, Any]) -> str:
+    by = ", ".join([told["by"], *(["public"] if told["public"] else [])])
+    return f"{clock_time(told['at'])} {seen(told['text'])} ({by})"
 
 
 def _moment(one: Mapping[str, Any], style: Style, *, date: bool) -> list[str]:

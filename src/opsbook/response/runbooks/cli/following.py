@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from opsbook.errors import Failed, NeedsApproval, NotAllowed, OpsbookError, RolledBack
@@ -100,18 +100,23 @@ def _let_go(session: Session, name: str, step: str) -> None:
 
 def _left_waiting(session: Session, name: str, one: Mapping[str, Any]) -> int:
     what, step = str(one.get("what")), str(one.get("step") or "")
-    hints = {
-        "approval": f"opsbook runs approve {name}", "person": f"opsbook runs resume {name}",
-        "go": f"opsbook runs resume {name}", "parameters": f"opsbook runs resume {name} --param ...",
-        "decision": f"opsbook runs retry {name}, or: opsbook runs skip {name} --reason ...",
-    }  # fmt: skip
+    command = way_on(name, what)
     if what == "approval":
-        raise NeedsApproval(
-            f"{name} waits for {one['for']}", hint=hints[what], details={"run": name, "step": step}
-        )
+        hint = f"{command}, with a token of their own; then it goes on: opsbook runs show {name} --follow"
+        raise NeedsApproval(f"{name} waits for {one['for']}", hint=hint, details={"run": name, "step": step})
     style = session.terminal.message_style
-    session.terminal.message(f"{style.paint('next:', 'cyan')} {hints.get(what, f'opsbook runs show {name}')}")
+    session.terminal.message(f"{style.paint('next:', 'cyan')} {command}")
     return 0
+
+
+def way_on(name: str, what: str, hidden: Sequence[str] = ()) -> str:
+    """The command that lets a run go on. `what` it waits for; `hidden`: its sensitive parameters."""
+    given = " ".join(f"--param {one}=..." for one in hidden) or "--param ..."
+    return {
+        "approval": f"opsbook runs approve {name}", "person": f"opsbook runs resume {name}",
+        "go": f"opsbook runs resume {name}", "parameters": f"opsbook runs resume {name} {given}",
+        "decision": f"opsbook runs retry {name}, or: opsbook runs skip {name} --reason ...",
+    }.get(what, f"opsbook runs show {name}")  # fmt: skip
 
 
 def ending(session: Session, name: str, run: Mapping[str, Any]) -> int:

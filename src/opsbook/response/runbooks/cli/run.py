@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from opsbook.errors import Invalid, OpsbookError
+from opsbook.errors import Invalid, NotFound, OpsbookError
 from opsbook.response.runbooks.cli.following import follow, plain
 from opsbook.terminal import Session, Style, duration
 from opsbook.terminal.commands import Command
@@ -21,6 +21,21 @@ def complete_page(ctx: click.Context, parameter: click.Parameter, incomplete: st
         return sorted(path.stem for path in (session.book / "runbooks").glob(f"{incomplete}*.md"))
     except (OpsbookError, OSError):
         return []
+
+
+def not_there(session: Session, page: str, error: NotFound) -> NotFound:
+    """The error with its reason, where the page lies in the handbook's folder and opsbook does not have it."""
+    try:
+        there = (session.book / "runbooks" / f"{page}.md").is_file()
+    except (OpsbookError, OSError):
+        there = False
+    if not there or error.message != f"no runbook {page}":
+        return error
+    return NotFound(
+        f"opsbook does not have runbooks/{page}.md yet: it goes by the last commit, and by nothing that is not sound",
+        hint="opsbook check; where the handbook is in git, commit the page",
+        where=error.where,
+    )
 
 
 def parameters(words: Sequence[str]) -> dict[str, str]:
@@ -40,6 +55,9 @@ def parameters(words: Sequence[str]) -> dict[str, str]:
 @click.argument("page", shell_complete=complete_page)
 @click.option("--param", "-p", "given", multiple=True, metavar="K=V", help="A parameter; may be repeated.")
 @click.option("--dry-run", is_flag=True, help="Show what would run; nothing is done.")
+@click.option(
+    "--incident", default="", metavar="ID", help="Left out: the open one whose alert leads to the page."
+)
 @click.option("--step", "stepwise", is_flag=True, help="Ask before each step.")
 @click.option("--detach", is_flag=True, help="Start it, and do not wait.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON; while it runs one line each.")
@@ -49,6 +67,7 @@ def run(
     *,
     page: str,
     given: tuple[str, ...],
+    incident: str,
     dry_run: bool,
     stepwise: bool,
     detach: bool,
@@ -58,9 +77,9 @@ def run(
 
     \b
     Examples:
-      opsbook run disk-full --param host=web-1 --dry-run    what would be done
-      opsbook run disk-full --param host=web-1
-      opsbook run restart-api --step                        asks before each step
+      opsbook run disk-full --param directory=/var/log/shop --dry-run    what would be done
+      opsbook run disk-full --param directory=/var/log/shop
+      opsbook run disk-full --param directory=/var/log/shop --step       asks before each step
 
     Exit codes: 0 done, 1 failed, 3 taken back or cancelled, 4 a precheck does not hold, 6 needs approval. Ctrl-C
     detaches; the run goes on.
@@ -74,27 +93,32 @@ def run(
         "params": parameters(given),
         "dry_run": dry_run,
         "stepwise": stepwise,
+        "incident": incident,
     }
-    answer = session.api.post("/api/response/runs", body)
+    try:
+        answer = session.api.post("/api/response/runs", body)
+    except NotFound as error:
+        raise not_there(session, page, error) from None
     terminal = session.terminal
     if dry_run:
         terminal.json(answer) if as_json else terminal.data(*_planned(answer, terminal.style))
         return 0
+    attached = f"it was under way: {answer['requested_by']} started it" if answer["attached"] else ""
+    part = f"part of {answer['incident']}" if answer["incident"] else ""
     if detach:
         if as_json:
             terminal.json(answer)
-        else:
-            terminal.data(str(answer["id"]))
-            terminal.message(
-                f"{terminal.message_style.paint('next:', 'cyan')} opsbook runs show {answer['id']} --follow"
-            )
+            return 0
+        terminal.data(str(answer["id"]))
+        if notes := " · ".join(filter(None, (attached, part))):
+            terminal.message(notes)
+        terminal.message(
+            f"{terminal.message_style.paint('next:', 'cyan')} opsbook runs show {answer['id']} --follow"
+        )
         return 0
     if not as_json:
-        style = terminal.style
-        note = (
-            f"{answer['id']}, which {answer['requested_by']} started" if answer["attached"] else answer["id"]
-        )
-        terminal.data(f"{style.paint(str(answer['title']), 'bold')} · {note}")
+        title = terminal.style.paint(str(answer["title"]), "bold")
+        terminal.data(" · ".join(filter(None, (title, str(answer["id"]), attached, part))))
     return follow(session, str(answer["id"]), as_json=as_json, ask=stepwise)
 
 

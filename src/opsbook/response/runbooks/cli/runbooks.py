@@ -16,17 +16,16 @@ from opsbook.response.drills.cli import API as DRILLS
 from opsbook.response.drills.cli import test
 from opsbook.response.drills.words import in_a_cell, in_a_line
 from opsbook.response.runbooks.cli.following import plain
-from opsbook.response.runbooks.cli.run import complete_page
-from opsbook.terminal import Session, Style, age, duration, share, table
+from opsbook.response.runbooks.cli.run import complete_page, not_there
+from opsbook.terminal import Session, Style, age, count, duration, share, table
 from opsbook.terminal.commands import Group
 
 API = "/api/response/runbooks"
 _PICTURE = 5 * 1024 * 1024  # bytes of a picture that is taken over with its page
 
 
-@click.group(cls=Group, invoke_without_command=True)
-@click.pass_context
-def runbooks(ctx: click.Context) -> None:
+@click.group(cls=Group, bare="list")
+def runbooks() -> None:
     """Runbooks: pages that say what to do, and do it.
 
     \b
@@ -35,8 +34,6 @@ def runbooks(ctx: click.Context) -> None:
       opsbook runbooks new disk-full --title "Disk full"
       opsbook runbooks import ../wiki --to ops/runbooks
     """
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(list_)
 
 
 @runbooks.command(name="list")
@@ -106,7 +103,10 @@ def show(session: Session, page: str, as_json: bool) -> None:
     Examples:
       opsbook runbooks show disk-full
     """
-    answer = session.api.get(f"{API}/{page}")
+    try:
+        answer = session.api.get(f"{API}/{page}")
+    except NotFound as error:
+        raise not_there(session, page, error) from None
     answer["drill"] = _drilled(session).get(answer["name"])
     if as_json:
         session.terminal.json(answer)
@@ -115,9 +115,10 @@ def show(session: Session, page: str, as_json: bool) -> None:
     evidence, style = answer["evidence"], session.terminal.message_style
     if evidence["last"]:
         rate = evidence["success_rate"]
-        worked = f", {share(rate)} worked" if rate is not None else ""
+        worked = f", {share(rate)} of those that nobody cancelled worked" if rate is not None else ""
         session.terminal.message(
-            "", style.paint(f"{evidence['runs']} runs{worked}: opsbook runs list --page {page}", "dim")
+            "",
+            style.paint(f"{count(evidence['runs'], 'run')}{worked}: opsbook runs list --page {page}", "dim"),
         )
     if answer["drill"]:
         session.terminal.message("", style.paint(plain(in_a_line(answer["drill"], time.time())), "dim"))
@@ -131,7 +132,7 @@ def show(session: Session, page: str, as_json: bool) -> None:
 @runbooks.command()
 @click.argument("name")
 @click.option("--title", default="", help="What the page is called.")
-@click.option("--owner", default="", help="Who answers for it: a contact of the handbook.")
+@click.option("--owner", default="", help="Who answers for it: a contact. Left out: the handbook's owner.")
 @click.option("--alert", default="", help="The alert that leads here.")
 @click.pass_obj
 def new(session: Session, name: str, title: str, owner: str, alert: str) -> None:
@@ -148,8 +149,10 @@ def new(session: Session, name: str, title: str, owner: str, alert: str) -> None
         raise Invalid(f"expected a name such as disk-full, got {name[:60]!r}")
     target = session.book / "runbooks" / f"{name}.md"
     if target.exists():
-        raise Conflict(f"{target} is there already", where=str(target))
-    owner = owner or _first_owner(session)
+        raise Conflict(
+            f"there is a page {name} already", hint=f"opsbook runbooks show {name}", where=str(target)
+        )
+    _refuse_unless_known(session, owner)
     target.parent.mkdir(exist_ok=True)
     today = date.today().isoformat()  # noqa: DTZ011 - the reader's day
     atomic_write(
@@ -158,16 +161,21 @@ def new(session: Session, name: str, title: str, owner: str, alert: str) -> None
         mode=0o644,
     )
     session.terminal.data(str(target))
+    # In git, opsbook goes by what is committed.
+    in_git = any((folder / ".git").exists() for folder in target.absolute().parents)
+    commit = f"git add {target} && git commit -m 'Page {name}' && " if in_git else ""
     session.terminal.message(
-        f"{session.terminal.message_style.paint('next:', 'cyan')} opsbook run {name} --dry-run"
+        f"{session.terminal.message_style.paint('next:', 'cyan')} {commit}opsbook run {name} --dry-run"
     )
 
 
-def _first_owner(session: Session) -> str:
+def _refuse_unless_known(session: Session, owner: str) -> None:
     from opsbook.book import FolderFiles, load_or_problems
+    from opsbook.book.problems import did_you_mean
 
     book, _ = load_or_problems(FolderFiles(session.book))
-    return (book.owner if book is not None else "") or ""
+    if owner and book is not None and book.contacts and owner not in book.contacts:
+        raise Invalid(f"there is no contact {owner}", hint=did_you_mean(owner, book.contacts))
 
 
 @runbooks.command(name="import")
@@ -228,14 +236,14 @@ def _report(session: Session, report: list[dict[str, Any]], *, dry_run: bool) ->
     """What became of each page, and what a person must decide about it."""
     terminal, style = session.terminal, session.terminal.style
     for one in report:
-        blocks = f"{one['blocks']} blocks, none of them runs" if one["blocks"] else "no blocks"
+        blocks = f"{count(one['blocks'], 'block')}, none of them runs" if one["blocks"] else "no blocks"
         state = "there already, and the same" if one["unchanged"] else blocks
         terminal.data(f"{style.paint(one['to'], 'bold')}: {state}")
         if not one["unchanged"]:
             terminal.data(*(f"    line {note['line']}: {plain(note['text'])}" for note in one["notes"]))
     new = [one for one in report if not one["unchanged"]]
     undecided = sum(1 for one in new if one["notes"])
-    said = f"{len(report)} pages, {len(new)} of them new; {undecided} with something to decide"
+    said = f"{count(len(report), 'page')}, {len(new)} of them new; {undecided} with something to decide"
     terminal.message(said + ("; nothing written" if dry_run else ""))
     if new and not dry_run:
         terminal.message(f"{terminal.message_style.paint('next:', 'cyan')} opsbook check")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from opsbook.response.runbooks.cli.following import SAID, STATES, follow, plain
+from opsbook.response.runbooks.cli.following import SAID, STATES, follow, plain, way_on
 from opsbook.response.runbooks.cli.run import complete_page, parameters
 from opsbook.terminal import Session, Style, age, clock_time, duration, table
 from opsbook.terminal.commands import Group
@@ -16,9 +16,8 @@ from opsbook.terminal.commands import Group
 API = "/api/response/runs"
 
 
-@click.group(cls=Group, invoke_without_command=True)
-@click.pass_context
-def runs(ctx: click.Context) -> None:
+@click.group(cls=Group, bare="list")
+def runs() -> None:
     """Runs of runbooks: those under way, and those that were.
 
     \b
@@ -28,8 +27,6 @@ def runs(ctx: click.Context) -> None:
       opsbook runs approve run-12                    say yes to the step that it waits with
       opsbook runs skip run-12 --reason "by hand"
     """
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(list_)
 
 
 @runs.command(name="list")
@@ -76,7 +73,9 @@ def _row(run: Mapping[str, Any], style: Style, now: float) -> list[str]:
         run["id"],
         run["page"],
         _state(run, style),
-        run["subject"],
+        "-"
+        if str(run["subject"]).startswith("runbook/")
+        else run["subject"],  # it works nowhere in particular
         by,
         age(run["requested_at"], now),
         took,
@@ -110,6 +109,9 @@ def show(session: Session, run: str, following: bool, as_json: bool) -> int:
         session.terminal.json(answer)
     else:
         session.terminal.data(*_shown(answer, session.terminal.style))
+        if waiting := answer["waiting"]:
+            command = way_on(str(answer["id"]), str(waiting["what"]), answer["hidden"])
+            session.terminal.message(f"{session.terminal.message_style.paint('next:', 'cyan')} {command}")
     return 0
 
 
@@ -121,11 +123,13 @@ def _shown(run: Mapping[str, Any], style: Style) -> list[str]:
         )
     )
     lines += [f"  {name}={plain(value)}" for name, value in run["params"].items()]
+    lines += [f"  {name}=***" for name in run["hidden"]]
     for step in run["steps"]:
         state = style.state(*STATES[str(step["state"])])
         again = f" (try {step['attempt']})" if step["attempt"] > 1 else ""
         reason = f" · {plain(step['reason'])}" if step["reason"] else ""
-        by = f" · {step['by']}" if step["by"] else ""
+        yes = [one["by"] for one in run["approvals"] if one["step"] == step["step"]]
+        by = f" · {step['by']}" if step["by"] else f" · approved by {', '.join(yes)}" if yes else ""
         lines.append(f"{state} {step['step']}{again}  {duration(step['seconds'])}{by}{reason}")
         output = step["output"]
         lines += [f"    {style.paint(plain(line), 'dim')}" for line in output["text"].splitlines()]
@@ -134,6 +138,8 @@ def _shown(run: Mapping[str, Any], style: Style) -> list[str]:
     if waiting := run["waiting"]:
         lines += ["", f"{style.state('paused')} waits for {plain(waiting['text'])}"]
         lines += [f"    {plain(line)}" for line in (waiting["script"] or "").splitlines()]
+    elif run["waiting_for"]:
+        lines += ["", f"{style.state('waiting')} for {plain(run['waiting_for'])}"]
     if run["reason"]:
         lines += ["", plain(run["reason"])]
     if previous := run["previous"]:
@@ -238,4 +244,4 @@ def cancel(session: Session, run: str, reason: str) -> None:
     Examples:
       opsbook runs cancel run-12 --reason "wrong host"
     """
-    _decide(session, run, "cancel", {"reason": reason}, "is being cancelled:")
+    _decide(session, run, "cancel", {"reason": reason}, "cancelling")
