@@ -83,6 +83,17 @@ def ask(port: str, *words: str) -> str:
     ).stdout.strip()
 
 
+def path_with(folder: Path, **programs: str) -> str:
+    """A path with a shell's usual programs, and these: name, what it really is."""
+    folder.mkdir()
+    usual = ("bash", "timeout", "cat", "tr", "sed", "awk", "grep", "sort", "uniq", "cut", "sleep")
+    for name, real in {**dict.fromkeys(usual, ""), **programs}.items():
+        found = shutil.which(real or name)
+        assert found is not None, name
+        (folder / name.replace("_", "-")).symlink_to(found)
+    return str(folder)
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_page_and_drill_read_without_a_problem(name: str) -> None:
     """Each page and its drill are read without an error or a warning."""
@@ -121,6 +132,30 @@ def test_only_forgotten_transactions_of_programs_are_ended(server: Postgres) -> 
     until(lambda: server.ask(idle) == "pg_dump somebody")
     for session in sessions:
         session.communicate()
+
+
+@pytest.mark.parametrize(("keep", "left"), [("", ""), ("^CHECK", "checkout")])
+def test_who_keeps_nobody_ends_everybody(server: Postgres, keep: str, left: str) -> None:
+    """An empty pattern is in every name, and would keep all: the page would find nothing, and say that all is well."""
+    forgot = server.begin("BEGIN; SELECT 1;\n", user="shop", application="checkout")
+    idle = "SELECT string_agg(application_name, ' ') FROM pg_stat_activity WHERE state LIKE 'idle in%'"
+    until(lambda: server.ask(idle) == "checkout")
+    run("database-connections", "end-forgotten", {**server.where, "IDLE_FOR": "1ms", "KEEP": keep})
+    until(lambda: server.ask(idle) == left)
+    if left:
+        server.ask(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'checkout'"
+        )
+    forgot.communicate()
+    runs = server.begin("SELECT pg_sleep(60);\n", user="shop", application="checkout")
+    active = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND application_name = 'checkout'"
+    until(lambda: server.ask(active) == "1")
+    given = {**server.where, "SLOW_AFTER": "1ms", "KEEP": keep}
+    assert bool(left) == run("slow-queries", "check-end", given)[0]
+    assert run("slow-queries", "cancel", given)[0]
+    until(lambda: server.ask(active) == ("1" if left else "0"))
+    server.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'checkout'")
+    runs.communicate()
 
 
 def test_runaway_statements_that_wrote_wait_or_maintain_stay(server: Postgres) -> None:
@@ -223,3 +258,29 @@ def test_a_script_that_has_written_is_not_ended(redis: dict[str, str]) -> None:
         ok, said = run("cache-failure", "end-script", redis)
         script.kill()
     assert (False, True) == (ok, "UNKILLABLE" in said)
+
+
+def test_valkey_is_asked_by_its_own_client(redis: dict[str, str], tmp_path: Path) -> None:
+    """Where only that is installed the pages work as well; where neither is, that is what is said."""
+    path = path_with(tmp_path / "valkey", valkey_cli="redis-cli")
+    for page, block, said in (
+        ("cache-failure", "answers", "PONG"),
+        ("queue-backlog", "too-long", "2 jobs wait"),
+    ):
+        ask(redis["REDIS_PORT"], "RPUSH", f"jobs-{page}", "one", "two")
+        given = {**redis, "PATH": path, "QUEUE": f"jobs-{page}", "LIMIT": "1"}
+        ok, words = run(page, block, given)
+        assert (True, said) == (ok, words.strip())
+    path = path_with(tmp_path / "neither")
+    for page, block in (("cache-failure", "answers"), ("queue-backlog", "too-long")):
+        ok, words = run(page, block, {**redis, "PATH": path, "QUEUE": "jobs"})
+        assert (False, "neither redis-cli nor valkey-cli is installed") == (ok, words.strip())
+
+
+def test_a_queue_that_cannot_be_asked_for_says_why() -> None:
+    """A Redis that does not run, or wants a password, is not an empty queue."""
+    if shutil.which("redis-cli") is None:
+        pytest.skip("redis is not installed: apt-get install redis-server")
+    given = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": "1", "QUEUE": "jobs"}
+    ok, said = run("queue-backlog", "too-long", given)
+    assert (False, True) == (ok, "127.0.0.1:1 cannot be asked: Could not connect" in said)
