@@ -206,6 +206,33 @@ def test_a_backup_that_fails_leaves_nothing_that_looks_like_one(server: Postgres
     assert [] == list(tmp_path.iterdir())
 
 
+def test_a_mount_that_hangs_does_not_keep_the_backup(server: Postgres, tmp_path: Path) -> None:
+    """A server of files that is gone keeps whoever asks: the other folder gets the backup, and soon."""
+    programs, hangs, other = (tmp_path / name for name in ("programs", "hangs", "other"))
+    for folder in (programs, other):
+        folder.mkdir()
+    hangs.mkdir()
+    (programs / "stat").write_text(
+        f'#!/bin/sh\ncase "$*" in *{hangs}) exec sleep 60 ;; esac\nexec {shutil.which("stat")} "$@"\n'
+    )
+    (programs / "timeout").write_text(
+        f'#!/bin/sh\nshift 3\nexec {shutil.which("timeout")} 0.3 "$@"\n'
+    )  # sooner
+    for file in programs.iterdir():
+        file.chmod(0o755)
+    path = f"{programs}:{os.environ['PATH']}"
+    given = {
+        **server.where,
+        "PATH": path,
+        "DATABASE": "postgres",
+        "DIRECTORY": str(hangs),
+        "FALLBACK": str(other),
+    }
+    ok, said = run("backup-failed", "backup", given)
+    assert (True, True) == (ok, f"{hangs} is not there, or does not answer" in said)
+    assert ([], [said.splitlines()[-1]]) == (list(hangs.iterdir()), [str(file) for file in other.iterdir()])
+
+
 def test_what_cannot_be_restored_is_not_proved_and_nothing_is_left(server: Postgres, tmp_path: Path) -> None:
     """A damaged backup fails its proof, and the database of the trial is gone."""
     (tmp_path / "bad.dump").write_bytes(b"PGDMP, or so it says")
