@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,9 +21,11 @@ from standard_authority import (
     certificate,
     command,
     controls,
+    free_port,
     haproxy,
     machine,
     nginx,
+    program,
     shown,
     until,
 )
@@ -195,3 +199,26 @@ def test_half_a_copy_of_a_key_does_not_stay(tmp_path: Path) -> None:
     at = {"CERTIFICATE": str(tmp_path / "chain.pem"), "KEY": str(tmp_path / "gone.pem")}
     ok, _ = run(PAGE, "keep", {"NAME": NAME, **at})
     assert (False, []) == (ok, copies(chain))
+
+
+def test_a_server_of_the_new_internet_is_asked_too(tmp_path: Path) -> None:
+    """An IPv6 address has colons of its own."""
+    port = free_port()
+    chain, key = certificate(5)
+    (tmp_path / "both.pem").write_bytes(chain + key)
+    process = subprocess.Popen(
+        [program("openssl"), "s_server", "-accept", f"[::1]:{port}", "-cert", str(tmp_path / "both.pem"), "-quiet"],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    given = {"NAME": NAME, "ADDRESS": "::1", "PORT": str(port)}
+    try:
+        if not socket.has_dualstack_ipv6():
+            pytest.skip("there is no IPv6 here")
+        until(lambda: run(PAGE, "precheck", given)[0], "the server does not listen")
+        ok, said = run(PAGE, "precheck", {**given, "DAYS": "3"})
+    finally:
+        process.kill()
+        process.communicate()
+    assert (False, f"what [::1]:{port} shows for {NAME} is valid for more than 3 days") == (ok, said.strip())
+    ok, said = run(PAGE, "precheck", given)
+    assert (False, True) == (ok, "look first whether the server runs" in said)
