@@ -177,7 +177,7 @@ def certbot_folder(folder: Path, issuer: Authority) -> Path:
         [program("certbot"), "certonly", *own.split(), "--non-interactive", "--agree-tos",
          "--register-unsafely-without-email", "--server", issuer.directory, "--webroot", "--webroot-path", str(folder),
          "--domain", NAME],
-        env={**os.environ, "REQUESTS_CA_BUNDLE": str(issuer.trust)}, check=True, capture_output=True,
+        env={**os.environ, "REQUESTS_CA_BUNDLE": str(issuer.trust), "PYTHONPATH": ""}, check=True, capture_output=True,
     )  # fmt: skip
     return folder / "letsencrypt"
 

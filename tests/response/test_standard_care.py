@@ -244,6 +244,24 @@ def test_what_cannot_be_restored_is_not_proved_and_nothing_is_left(server: Postg
     )
 
 
+def test_a_trial_never_fills_the_disk_of_the_server(server: Postgres, tmp_path: Path) -> None:
+    """Where there is room the backup is proved; where there is not nothing is restored, and that is said."""
+    given = {**server.where, "DATABASE": "postgres", "DIRECTORY": str(tmp_path), "FALLBACK": ""}
+    ok, dump = run("backup-failed", "backup", given)
+    assert ok, dump
+    given["DUMP"] = dump.strip()
+    ok, said = run("backup-failed", "prove", given)
+    assert (True, True) == (ok, said.splitlines()[-1].startswith("PROVED: ")), said
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "df").write_text(
+        "#!/bin/sh\nprintf 'Filesystem\\n/dev/sda1 9999999 9990000 9999 99%% /\\n'\n"
+    )
+    (programs / "df").chmod(0o755)
+    ok, said = run("backup-failed", "prove", {**given, "PATH": f"{programs}:{os.environ['PATH']}"})
+    assert (True, True) == (ok, said.startswith("NOT PROVED: the disk of the server has 9999 kB free")), said
+
+
 def test_only_dumps_that_nobody_writes_are_cleared(tmp_path: Path) -> None:
     """Old leftovers go; finished, young and open files stay."""
     for name in ("old of.partial", "open.partial", "young.partial", "whole.dump"):

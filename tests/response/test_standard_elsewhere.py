@@ -23,7 +23,7 @@ def path_without(folder: Path, *names: str) -> str:
     """A path on which everything is found but these."""
     folder.mkdir()
     for place in os.environ["PATH"].split(os.pathsep):
-        for file in Path(place).iterdir() if Path(place).is_dir() else ():
+        for file in Path(place).iterdir() if os.access(place, os.R_OK | os.X_OK) else ():
             if file.name not in names and not (folder / file.name).is_symlink():
                 (folder / file.name).symlink_to(file)
     return str(folder)
