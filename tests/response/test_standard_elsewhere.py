@@ -104,6 +104,31 @@ def test_a_release_is_not_taken_back_for_a_url_with_a_slip() -> None:
     assert (False, True) == (ok, "cannot be asked from here" in said)
 
 
+@pytest.mark.parametrize(
+    ("page", "block", "never"),
+    [
+        ("high-cpu", "is-high", "less than"),
+        ("high-memory", "is-high", "less than"),
+        ("failed-deployment", "fails", "do not fail"),
+        ("slow-api", "precheck", "answered within"),
+        ("slow-api", "judge", "unknown"),
+    ],
+)
+def test_who_cannot_be_asked_has_not_said_that_all_is_well(
+    page: str, block: str, never: str, tmp_path: Path
+) -> None:
+    """Where the figures are not to be had, that is the reason which is given."""
+    command(
+        tmp_path,
+        "opsbook",
+        '[ "$1" = query ] || { echo \'{"deployments": []}\'; exit 0; }; echo gone away >&2; exit 3',
+    )
+    given = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SERVICE": "web", "ENVIRONMENT": "local"}
+    with answering(200) as address:
+        ok, said = run(page, block, {**given, "URL": address})
+    assert (False, True, False) == (ok, "gone away" in said, never in said)
+
+
 def test_an_address_that_is_silent_proves_nothing(tmp_path: Path) -> None:
     """It is neither refused nor answered, and that is what is said."""
     program("curl")
