@@ -107,6 +107,19 @@ def test_certbot_renews_and_nginx_reads_it(ours: Machine, issuer: Authority) -> 
     assert [] == copies(old)
 
 
+def test_what_was_renewed_and_never_read_is_only_read(ours: Machine, issued: Path, issuer: Authority) -> None:
+    """The commonest of the three reasons: nobody is asked for another, and the check tells it apart."""
+    with nginx(ours, ours.live / "fullchain.pem", ours.live / "privkey.pem"), house(ours.folder) as there:
+        for file in (ours.certbot / "archive" / NAME).iterdir():
+            shutil.copy(issued / "archive" / NAME / file.name, file)
+        params = given(ours, issuer)
+        unread = run(PAGE, "check-reload", {name.upper(): value for name, value in params.items()})
+        ended = there.go(PAGE, params)
+        after = shown(ours.port)
+    assert (False, "succeeded", 0) == (unread[0], ended.outcome, ours.asked())
+    assert (ours.live / "fullchain.pem").read_text().startswith(after)
+
+
 def test_a_renewal_that_nginx_cannot_use_leaves_certbot_as_it_was(ours: Machine, issuer: Authority) -> None:
     """The links lead to the old version, all four, no file of certbot is written, and it renews again afterwards."""
     with nginx(ours, ours.live / "fullchain.pem", ours.live / "privkey.pem"), house(ours.folder) as there:
