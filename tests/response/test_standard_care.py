@@ -83,6 +83,17 @@ def ask(port: str, *words: str) -> str:
     ).stdout.strip()
 
 
+def path_with(folder: Path, **programs: str) -> str:
+    """A path with a shell's usual programs, and these: name, what it really is."""
+    folder.mkdir()
+    usual = ("bash", "timeout", "cat", "tr", "sed", "awk", "grep", "sort", "uniq", "cut", "sleep")
+    for name, real in {**dict.fromkeys(usual, ""), **programs}.items():
+        found = shutil.which(real or name)
+        assert found is not None, name
+        (folder / name.replace("_", "-")).symlink_to(found)
+    return str(folder)
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_page_and_drill_read_without_a_problem(name: str) -> None:
     """Each page and its drill are read without an error or a warning."""
@@ -121,6 +132,30 @@ def test_only_forgotten_transactions_of_programs_are_ended(server: Postgres) -> 
     until(lambda: server.ask(idle) == "pg_dump somebody")
     for session in sessions:
         session.communicate()
+
+
+@pytest.mark.parametrize(("keep", "left"), [("", ""), ("^CHECK", "checkout")])
+def test_who_keeps_nobody_ends_everybody(server: Postgres, keep: str, left: str) -> None:
+    """An empty pattern is in every name, and would keep all: the page would find nothing, and say that all is well."""
+    forgot = server.begin("BEGIN; SELECT 1;\n", user="shop", application="checkout")
+    idle = "SELECT string_agg(application_name, ' ') FROM pg_stat_activity WHERE state LIKE 'idle in%'"
+    until(lambda: server.ask(idle) == "checkout")
+    run("database-connections", "end-forgotten", {**server.where, "IDLE_FOR": "1ms", "KEEP": keep})
+    until(lambda: server.ask(idle) == left)
+    if left:
+        server.ask(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'checkout'"
+        )
+    forgot.communicate()
+    runs = server.begin("SELECT pg_sleep(60);\n", user="shop", application="checkout")
+    active = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND application_name = 'checkout'"
+    until(lambda: server.ask(active) == "1")
+    given = {**server.where, "SLOW_AFTER": "1ms", "KEEP": keep}
+    assert bool(left) == run("slow-queries", "check-end", given)[0]
+    assert run("slow-queries", "cancel", given)[0]
+    until(lambda: server.ask(active) == ("1" if left else "0"))
+    server.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'checkout'")
+    runs.communicate()
 
 
 def test_runaway_statements_that_wrote_wait_or_maintain_stay(server: Postgres) -> None:
@@ -171,6 +206,33 @@ def test_a_backup_that_fails_leaves_nothing_that_looks_like_one(server: Postgres
     assert [] == list(tmp_path.iterdir())
 
 
+def test_a_mount_that_hangs_does_not_keep_the_backup(server: Postgres, tmp_path: Path) -> None:
+    """A server of files that is gone keeps whoever asks: the other folder gets the backup, and soon."""
+    programs, hangs, other = (tmp_path / name for name in ("programs", "hangs", "other"))
+    for folder in (programs, other):
+        folder.mkdir()
+    hangs.mkdir()
+    (programs / "stat").write_text(
+        f'#!/bin/sh\ncase "$*" in *{hangs}) exec sleep 60 ;; esac\nexec {shutil.which("stat")} "$@"\n'
+    )
+    (programs / "timeout").write_text(
+        f'#!/bin/sh\nshift 3\nexec {shutil.which("timeout")} 0.3 "$@"\n'
+    )  # sooner
+    for file in programs.iterdir():
+        file.chmod(0o755)
+    path = f"{programs}:{os.environ['PATH']}"
+    given = {
+        **server.where,
+        "PATH": path,
+        "DATABASE": "postgres",
+        "DIRECTORY": str(hangs),
+        "FALLBACK": str(other),
+    }
+    ok, said = run("backup-failed", "backup", given)
+    assert (True, True) == (ok, f"{hangs} is not there, or does not answer" in said)
+    assert ([], [said.splitlines()[-1]]) == (list(hangs.iterdir()), [str(file) for file in other.iterdir()])
+
+
 def test_what_cannot_be_restored_is_not_proved_and_nothing_is_left(server: Postgres, tmp_path: Path) -> None:
     """A damaged backup fails its proof, and the database of the trial is gone."""
     (tmp_path / "bad.dump").write_bytes(b"PGDMP, or so it says")
@@ -180,6 +242,24 @@ def test_what_cannot_be_restored_is_not_proved_and_nothing_is_left(server: Postg
     assert "postgres template0 template1" == server.ask(
         "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database"
     )
+
+
+def test_a_trial_never_fills_the_disk_of_the_server(server: Postgres, tmp_path: Path) -> None:
+    """Where there is room the backup is proved; where there is not nothing is restored, and that is said."""
+    given = {**server.where, "DATABASE": "postgres", "DIRECTORY": str(tmp_path), "FALLBACK": ""}
+    ok, dump = run("backup-failed", "backup", given)
+    assert ok, dump
+    given["DUMP"] = dump.strip()
+    ok, said = run("backup-failed", "prove", given)
+    assert (True, True) == (ok, said.splitlines()[-1].startswith("PROVED: ")), said
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "df").write_text(
+        "#!/bin/sh\nprintf 'Filesystem\\n/dev/sda1 9999999 9990000 9999 99%% /\\n'\n"
+    )
+    (programs / "df").chmod(0o755)
+    ok, said = run("backup-failed", "prove", {**given, "PATH": f"{programs}:{os.environ['PATH']}"})
+    assert (True, True) == (ok, said.startswith("NOT PROVED: the disk of the server has 9999 kB free")), said
 
 
 def test_only_dumps_that_nobody_writes_are_cleared(tmp_path: Path) -> None:
@@ -223,3 +303,29 @@ def test_a_script_that_has_written_is_not_ended(redis: dict[str, str]) -> None:
         ok, said = run("cache-failure", "end-script", redis)
         script.kill()
     assert (False, True) == (ok, "UNKILLABLE" in said)
+
+
+def test_valkey_is_asked_by_its_own_client(redis: dict[str, str], tmp_path: Path) -> None:
+    """Where only that is installed the pages work as well; where neither is, that is what is said."""
+    path = path_with(tmp_path / "valkey", valkey_cli="redis-cli")
+    for page, block, said in (
+        ("cache-failure", "answers", "PONG"),
+        ("queue-backlog", "too-long", "2 jobs wait"),
+    ):
+        ask(redis["REDIS_PORT"], "RPUSH", f"jobs-{page}", "one", "two")
+        given = {**redis, "PATH": path, "QUEUE": f"jobs-{page}", "LIMIT": "1"}
+        ok, words = run(page, block, given)
+        assert (True, said) == (ok, words.strip())
+    path = path_with(tmp_path / "neither")
+    for page, block in (("cache-failure", "answers"), ("queue-backlog", "too-long")):
+        ok, words = run(page, block, {**redis, "PATH": path, "QUEUE": "jobs"})
+        assert (False, "neither redis-cli nor valkey-cli is installed") == (ok, words.strip())
+
+
+def test_a_queue_that_cannot_be_asked_for_says_why() -> None:
+    """A Redis that does not run, or wants a password, is not an empty queue."""
+    if shutil.which("redis-cli") is None:
+        pytest.skip("redis is not installed: apt-get install redis-server")
+    given = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": "1", "QUEUE": "jobs"}
+    ok, said = run("queue-backlog", "too-long", given)
+    assert (False, True) == (ok, "127.0.0.1:1 cannot be asked: Could not connect" in said)
