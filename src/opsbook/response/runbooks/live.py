@@ -24,18 +24,30 @@ class Live:
         self._news = threading.Condition()
         self._runs: OrderedDict[str, list[dict[str, Any]]] = OrderedDict()
         self._held: dict[str, int] = {}
+        self._oldest: dict[str, int] = {}  # where in a run's news the first output stands that is still held
 
     def say(self, run: str, what: dict[str, Any]) -> None:
         with self._news:
             if run not in self._runs:
                 self._runs[run] = []
                 while len(self._runs) > _MOST_RUNS:
-                    self._held.pop(self._runs.popitem(last=False)[0], None)
-            size = self._held[run] = self._held.get(run, 0) + len(what.get("text", ""))
-            if what["type"] == "output" and size > _MOST_CHARACTERS:
-                return  # a flood: the end of it is in the record
+                    gone, _ = self._runs.popitem(last=False)
+                    self._held.pop(gone, None)
+                    self._oldest.pop(gone, None)
             self._runs[run].append(what)
+            self._held[run] = self._held.get(run, 0) + len(what.get("text", ""))
+            self._let_go(run)
             self._news.notify_all()
+
+    def _let_go(self, run: str) -> None:
+        """Of a flood the end is held: who watches sees what is written now. Places stay, readers count them."""
+        news, at = self._runs[run], self._oldest.get(run, 0)
+        while self._held[run] > _MOST_CHARACTERS and at < len(news) - 1:
+            if news[at]["type"] == "output" and news[at]["text"]:
+                self._held[run] -= len(news[at]["text"])
+                news[at] = {**news[at], "text": ""}
+            at += 1
+        self._oldest[run] = at
 
     def said(self, run: str, step: str) -> str:
         """What the newest try of a step has written so far."""
@@ -71,7 +83,11 @@ class Live:
                 fresh = self._runs.get(name, [])[at:]
             at += len(fresh)
             # What it waited for once, and got, is no news to those who come late.
-            yield from (one for one in fresh if one["type"] != "waiting" or one is fresh[-1])
+            yield from (
+                one
+                for one in fresh
+                if _says_something(one) and (one["type"] != "waiting" or one is fresh[-1])
+            )
             if any(one["type"] == "end" for one in fresh):
                 return
             if not fresh:
@@ -79,6 +95,10 @@ class Live:
                 if (now := records.run(name)).ended:
                     yield ended(now)
                     return
+
+
+def _says_something(what: dict[str, Any]) -> bool:
+    return what["type"] != "output" or bool(what["text"])
 
 
 def told(run: Run, records: Records) -> Iterator[dict[str, Any]]:

@@ -54,6 +54,7 @@ if (window.Idiomorph) {
   Idiomorph.defaults.callbacks.beforeNodeMorphed = (old, fresh) => {
     if (old.nodeType === 1) {
       if (old.dataset.keep !== undefined) return false; // a chart draws itself
+      if (old.dataset.followed !== undefined && fresh.dataset.output === old.dataset.output) return false; // what a step writes comes by itself
       if (old.tagName === "TIME" && old.dateTime === fresh.dateTime) return false; // and so does a time
       if (old.tagName === "DETAILS" && old.open) fresh.open = true;
       if (old.tagName === "FORM" && isDirty(old)) return false;
