@@ -51,14 +51,8 @@ def router(source: Source, shell: Shell, route_class: type[APIRoute]) -> APIRout
     @routes.get("")
     def room(request: Request, name: str, whole: bool = False) -> Response:
         """The room; with `whole` everything that it has, however long the page gets."""
-        identity = signed_in(request)
         incident_for(source, request, name)
-        return shell.page(
-            request,
-            "response/incident.html",
-            lambda: _room(source, identity, name, whole=whole),
-            topics=(f"incident/{name}",),
-        )
+        return room_page(source, shell, request, name, whole=whole)
 
     @routes.get("/attachments/{attachment}")
     def attachment(request: Request, name: str, attachment: str) -> Response:
@@ -70,6 +64,27 @@ def router(source: Source, shell: Shell, route_class: type[APIRoute]) -> APIRout
         return Plain(body, headers=QUIET, media_type=TYPES.get(found.kind, TYPES["text"]))
 
     return routes
+
+
+def room_page(
+    source: Source,
+    shell: Shell,
+    request: Request,
+    name: str,
+    *,
+    whole: bool = False,
+    typed: str = "",
+    error: OpsbookError | None = None,
+) -> Response:
+    """The room. `typed`: the note that was refused by `error`."""
+    identity = signed_in(request)
+    return shell.page(
+        request,
+        "response/incident.html",
+        lambda: {**_room(source, identity, name, whole=whole), "typed": typed, "error": error},
+        topics=(f"incident/{name}",) if error is None else (),
+        status=error.http_status if error is not None else 200,
+    )
 
 
 def _room(source: Source, identity: Identity, name: str, *, whole: bool) -> dict[str, Any]:
@@ -101,6 +116,7 @@ def _room(source: Source, identity: Identity, name: str, *, whole: bool) -> dict
         "further": further,
         "refused": refusals([*buttons, *further]),
         "noting": noting,
+        "asked_at": source.now(),
         "chart": _chart(source, incident),
         "suspects": [_suspect(one) for one in incident.suspects[:SUSPECTS]],
         "runs": runs[: max(RUNS, most)],

@@ -170,10 +170,10 @@ def _point(run: Run, steps: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | 
     """What somebody has to look at now: the step that waits for a person, or the one that did not work."""
     if run.ended and run.outcome in {"succeeded", "cancelled"}:
         return None
-    for one in steps:
+    for one in steps[1:]:  # the first is on the first screen anyway
         if one["condition"].state == "paused" and one["current"]:
             return {**one, "lines": one["block"].script}
-    for one in reversed(steps):
+    for one in reversed(steps[1:]):
         last = one["tries"][-1] if one["tries"] else None
         if last is not None and last["step"].state in {"failed", "unknown"}:
             return {**one, "lines": coloured(_ending(last["plain"]))}
