@@ -22,6 +22,7 @@ from opsbook.response.pages.incident_states import (
     symptom,
 )
 from opsbook.response.pages.incidents import incident_for
+from opsbook.response.pages.prose import part_of_a_page
 from opsbook.response.pages.runbooks import run_row
 from opsbook.response.pages.source import Shell, Source
 from opsbook.security.api import signed_in
@@ -188,6 +189,8 @@ def _attachment(source: Source, incident: Incident, attachment: Any, *, read: bo
         "href": f"/incidents/{incident.id}/attachments/{quote(attachment.id)}",
         "read": read,
         "text": text,
+        # A diagnosis is written to be read; what stands in it of other people's is escaped there, and once more here.
+        "prose": part_of_a_page(text.partition("\n")[2]) if text.startswith("### ") else "",
         "cut": cut,
     }
 
