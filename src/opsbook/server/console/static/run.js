@@ -17,7 +17,7 @@
   let following = false;
 
   const begin = (name) => { step = name; pending = open = ""; look = { weight: "", hue: "" }; parts = []; size = 0; box = null; };
-  const part = () => ({ node: document.createElement("span"), size: 0 });
+  const part = () => ({ node: Object.assign(document.createElement("span"), { className: "part" }), size: 0 });
   const last = part();
 
   /* The same as `colours.py`: colours stay, what else terminals are told goes. */
@@ -78,7 +78,8 @@
       size += long;
       if (shown === box && !piece.node.isConnected) last.node.before(piece.node);
     }
-    while (parts.length > 1 && size - parts[0].size > MOST) {
+    const most = follows ? MOST : 8 * MOST; // what somebody reads is not pulled away
+    while (parts.length > 1 && size - parts[0].size > most) {
       const gone = parts.shift();
       size -= gone.size;
       gone.node.remove();
@@ -92,7 +93,7 @@
     }
     if (follows) shown.scrollTop = shown.scrollHeight;
   };
-  const soon = () => { if (!due) { due = true; requestAnimationFrame(draw); } };
+  const soon = () => { if (!due) { due = true; setTimeout(() => requestAnimationFrame(draw), 80); } }; // nobody reads faster
   const hear = (line) => {
     if (!line.trim()) return false;
     const said = JSON.parse(line);
