@@ -204,15 +204,20 @@ document.addEventListener("click", async (event) => {
   if (link.dataset.close !== undefined && sheet.open) { event.preventDefault(); sheet.close(); return; }
   if (link.dataset.sheet === undefined || !window.htmx) return;
   event.preventDefault();
+  if (link.ariaBusy || sheet.open) return; // it is on its way
   const address = new URL(link.href);
   address.searchParams.set("region", "sheet");
+  link.ariaBusy = "true";
   const answer = await fetch(address).catch(() => null);
+  link.ariaBusy = null;
   if (!answer || !answer.ok) { location.href = link.href; return; }
   body.innerHTML = await answer.text();
   const form = body.querySelector("form");
   if (form) form.action = link.href.split("?")[0];
   sheet.showModal();
-  (body.querySelector("input:not([type=hidden]), select") || body.querySelector("button, a")).focus();
+  // On a telephone a field brings up the keyboard, over half of what is asked: only where one has to write.
+  const field = matchMedia("(pointer: coarse)").matches ? "[required]" : "input:not([type=hidden]), select";
+  (body.querySelector(field) || body.querySelector("button, a")).focus();
 });
 
 /* What is dangerous is held down for a moment, or pressed twice. */
