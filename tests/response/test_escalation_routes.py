@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,6 +123,47 @@ async def test_one_tap(site: Site) -> None:
     assert 303 == (await site.web.post(f"{site.link}/next")).status_code
     assert "lead-chat" == site.house.sent[-1].channel
     assert "escalation.hurried" in [event.kind for event in site.house.journal.events()]
+
+
+def _seen(text: str) -> dict[str, str]:
+    return {"seen": html.unescape(re.findall(r'name="seen" value="([^"]*)"', text)[0])}
+
+
+async def test_a_second_tap_does_nothing_more(site: Site) -> None:
+    """Who taps Page the next twice pages one step; the answer says that it was done."""
+    seen = _seen((await site.web.get(site.link)).text)
+    link = site.link
+    assert 303 == (await site.web.post(f"{link}/next", data=seen)).status_code
+    paged = len(site.house.sent)
+    again = await site.web.post(f"{link}/next", data=seen)
+    assert (409, paged) == (again.status_code, len(site.house.sent))
+    assert "team-lead was paged meanwhile" in again.text
+    assert 303 == (await site.web.post(f"{link}/acknowledge", data=seen)).status_code
+    assert 303 == (await site.web.post(f"{link}/acknowledge", data=seen)).status_code
+
+
+async def test_somebody_was_faster(site: Site) -> None:
+    """What is pressed on a page that was loaded before takes nothing from whoever has it; again it does."""
+    before = await site.web.get(site.link)
+    site.house.room.acknowledge("inc-1", "ben")
+    answer = await site.web.post(f"{site.link}/acknowledge", data=_seen(before.text))
+    assert 409 == answer.status_code
+    assert "ben has it by now" in answer.text
+    assert "ben" == site.house.room.get("inc-1").acknowledged_by
+    assert 303 == (await site.web.post(f"{site.link}/acknowledge", data=_seen(answer.text))).status_code
+    assert "ana (link)" == site.house.room.get("inc-1").acknowledged_by
+
+
+async def test_it_says_of_when_it_is(site: Site) -> None:
+    """On the clocks of its reader, and how long ago that is; it is not loaded anew by itself."""
+    text = (await site.web.get(site.link)).text
+    assert "Since 08:59 UTC · 30s" in text.replace("30.0s", "30s")
+    assert "As of 09:00 UTC" in text
+    assert 'http-equiv="refresh"' not in text
+    contacts = dict(site.house.book.contacts)
+    contacts["ana"] = contacts["ana"].model_copy(update={"timezone": "Europe/Berlin"})
+    object.__setattr__(site.house.book, "contacts", contacts)
+    assert "As of 10:00 CET" in (await site.web.get(site.link)).text
 
 
 async def test_links_that_do_not_count(site: Site) -> None:

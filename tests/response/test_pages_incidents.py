@@ -85,6 +85,59 @@ def test_declared_in_the_console(house: Responding, browse: Browse) -> None:
     assert f'id="incident-{name}"' not in client.get("/incidents?state=open").text
 
 
+def test_what_is_tapped_twice_is_done_once(house: Responding, browse: Browse, incident: Incident) -> None:
+    """Without JavaScript a second tap sends the same form again: one note, one action, one incident."""
+    client, room = browse("ana"), f"/incidents/{incident.id}"
+    for path, at, fields in (
+        (f"{room}/note", room, {"text": "the tax table is empty"}),
+        (f"{room}/action", f"{room}/action", {"text": "watch the tax table"}),
+        (f"{room}/update", f"{room}/update", {"text": "we look into it"}),
+        (
+            "/incidents/declare",
+            "/incidents/declare",
+            {"title": "Twice", "environment": "production", "severity": "SEV2"},
+        ),
+    ):
+        form = {**hidden(client, at), **fields}
+        assert [303, 303] == [client.post(path, data=form).status_code for _ in range(2)], path
+    noted = [one.text for one in house.incidents.timeline(incident.id) if one.kind == "note"]
+    assert ["the tax table is empty"] == noted
+    found = house.incidents.get(incident.id)
+    assert (1, 1) == (len(found.actions), len(found.updates))
+    (twice,) = [one for one in house.incidents.listed("open") if one.title == "Twice"]
+    house.incidents.resolve(twice.id, "ana")
+    assert 303 == send(client, f"{room}/note", room, text="the tax table is empty").status_code
+    noted = [one.text for one in house.incidents.timeline(incident.id) if one.kind == "note"]
+    assert 2 == len(noted)  # said again later, it is said again
+
+
+def test_a_note_that_is_refused_is_not_lost(house: Responding, browse: Browse, incident: Incident) -> None:
+    """It was merged while somebody wrote: the room says so, and what was written is there."""
+    client, room = browse("ana"), f"/incidents/{incident.id}"
+    form = hidden(client, room)
+    other = house.incidents.declare("Another", "SEV2", "production", ("checkout",), "ana")
+    house.incidents.merge(incident.id, other.id, "ben")
+    answer = client.post(f"{room}/note", data={**form, "text": "half an hour of <b>words</b>"})
+    assert 409 == answer.status_code
+    assert "Not noted:" in answer.text
+    assert "half an hour of &lt;b&gt;words&lt;/b&gt;" in answer.text
+    house.incidents.resolve(other.id, "ana")
+
+
+def test_a_diagnosis_is_there_to_be_read(house: Responding, browse: Browse, incident: Incident) -> None:
+    """Not as Markdown source; what others wrote in it stays text, and its headings have no names."""
+    said = (
+        "### Diagnosis of web\n\n**it is slow**\n\n#### Suspects\n\n| a | b |\n|---|---|\n| <i>x</i> | y |\n"
+    )
+    for number in range(2):
+        house.incidents.attach(incident.id, "Diagnosis of web", "text", f"{said}\n{number}\n")
+    page = browse("ana").get(f"/incidents/{incident.id}").text
+    assert page.count("<strong>it is slow</strong>") == 2
+    assert "&lt;i&gt;x" in page
+    assert 'id="at-' not in page
+    assert "**it is slow" not in page
+
+
 def test_from_acknowledged_to_resolved(house: Responding, browse: Browse, incident: Incident) -> None:
     """Each step changes what the room offers; the reason is in the timeline."""
     client, room = browse("ben"), f"/incidents/{incident.id}"

@@ -3,19 +3,45 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import httpx
 import pytest
-from respond_stand import Responding
+from respond_stand import PAGES, Responding
 
 Browse = Callable[[str | None], httpx.Client]
+TWO_HANDS = """\
+# Two hands
+
+```text manual id=first
+Pull the first lever.
+```
+```text manual id=second
+Pull the second lever.
+```
+"""
+COLOURS = """\
+# Colours
+
+```bash run id=well risk=read
+printf 'progress 10%%\\rprogress 100%%\\n'
+```
+```bash run id=badly risk=read on-failure=stop
+printf '\\033[1;31mno space left\\033[0m\\n'; exit 1
+```
+"""
+
+
+class House(Responding):
+    """With pages whose steps people do, and with one that fails in colour."""
+
+    pages: Mapping[str, str] = {**PAGES, "two-hands": TWO_HANDS, "colours": COLOURS}
 
 
 @pytest.fixture(scope="module")
 def house() -> Iterator[Responding]:
-    made = Responding()
+    made = House()
     try:
         made.address = made.serve()
         yield made
@@ -128,6 +154,40 @@ def test_a_run_goes_from_the_form_to_its_end(house: Responding, browse: Browse) 
     assert "Succeeded." in after
     assert 'href="/runbooks/disk-full?param.environment=production&amp;param.keep_mb=600' in after
     assert "100 %" in ana.get("/runbooks/disk-full").text
+
+
+def test_done_is_said_of_one_step(house: Responding, browse: Browse) -> None:
+    """A second tap, or a page from before, does not say of the next step that it was done; what was typed stays."""
+    ana = browse("ana")
+    run, _ = house.runbooks.run("two-hands", {}, "ana")
+    house.paused(run.id)
+    page = ana.get(f"/runs/{run.id}").text
+    assert "Pull the first lever" in page.partition('class="point')[0]  # it is the first, on the first screen
+    form = hidden(ana, f"/runs/{run.id}/done")
+    assert 303 == ana.post(f"/runs/{run.id}/done", data=form).status_code
+    house.until(run.id, lambda one: one.state == "paused" and one.waiting_for and "second" in one.waiting_for)
+    again = ana.post(f"/runs/{run.id}/done", data={**form, "note": "I did it"})
+    assert 409 == again.status_code
+    assert "does not wait for that any more" in again.text
+    assert 'value="I did it"' in again.text
+    assert "paused" == house.runbooks.records.run(run.id).state
+    point = ana.get(f"/runs/{run.id}").text.partition('class="point')[2].partition("</section>")[0]
+    assert "Pull the second lever" in point
+    send(ana, f"/runs/{run.id}/done")
+    assert "succeeded" == house.ended(run.id).outcome
+
+
+def test_what_failed_is_said_first(house: Responding, browse: Browse) -> None:
+    """With the end of what it wrote, before what went well; colours are no garbage, also not in the whole of it."""
+    ana = browse("ana")
+    run, _ = house.runbooks.run("colours", {}, "ana")
+    house.ended(run.id)
+    page = ana.get(f"/runs/{run.id}").text
+    point = page.partition('class="point')[2].partition("</section>")[0]
+    assert '<span class="ansi-bold ansi-red">no space left</span>' in point
+    assert ">progress 100%\n</pre>" in page
+    assert "\x1b" not in page
+    assert "\x1b" not in ana.get(f"/runs/{run.id}/output/2").text
 
 
 def test_somebody_else_approves_what_they_looked_at(house: Responding, browse: Browse) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from runbook_house import ANA, BEN, House, handbook
@@ -481,3 +482,30 @@ def test_a_flood_is_not_held_in_memory() -> None:
     held = live._runs["run-1"]
     assert len(held) <= 512 * 1024 // 4096 + 2
     assert {"type": "ended", "step": "a"} == held[-1]
+
+
+def test_of_a_flood_the_end_is_followed() -> None:
+    """Who watches sees what is written now, once; so does the step after a flood."""
+    live = Live()
+    live.say("run-1", {"type": "began"})
+    live.say("run-1", {"type": "started", "step": "a"})
+    for number in range(600):
+        live.say("run-1", {"type": "output", "step": "a", "text": f"{number:04}" * 256})
+    said = live.said("run-1", "a")
+    assert said.endswith("0599" * 256)
+    assert len(said) <= 512 * 1024
+    live.say("run-1", {"type": "started", "step": "b"})
+    live.say("run-1", {"type": "output", "step": "b", "text": "after it"})
+    assert "after it" == live.said("run-1", "b")
+    run = SimpleNamespace(id="run-1", ended=False)
+    records = SimpleNamespace(run=lambda name: run)
+    told: list[str] = []
+    for one in live.follow("run-1", records, lambda: len(told) > 600):  # type: ignore[arg-type]
+        if one is None:
+            break
+        if one["type"] == "output":
+            told.append(one["text"])
+            if one["text"] == "0599" * 256:
+                live.say("run-1", {"type": "output", "step": "b", "text": "y" * 500_000})
+    assert ["after it", "y" * 500_000] == told[-2:]
+    assert len(set(told)) == len(told)

@@ -1,24 +1,28 @@
 """The page behind the link of a page: seen at night, on a phone, by somebody who is not signed in.
 
 Opening it changes nothing, for mail scanners and previews open links too; its buttons do. It is one answer of a few
-kilobytes, without scripts, and shows one incident to whoever holds the link.
+kilobytes, without scripts, and shows one incident to whoever holds the link. It does not load itself anew: where there
+is no network that would take away what is known. So it says of when it is, and a button counts for what was seen.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
 from functools import cache
-from typing import Any, Final
+from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo
 
 import jinja2
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from opsbook.book import Book
-from opsbook.errors import OpsbookError
+from opsbook.errors import Conflict, OpsbookError
 from opsbook.response.escalation.links import PATH, Claim
 from opsbook.response.escalation.model import Escalation
 from opsbook.response.escalation.room import Escalations
@@ -26,6 +30,8 @@ from opsbook.terminal import duration
 
 Spark = Callable[[str, str], tuple[float | None, ...]]
 """The last hour of what an environment's service suffers from, evenly spaced; empty: not known."""
+Seen = Annotated[str, Form(max_length=300)]
+"""How it stood on the page whose button was pressed."""
 _POINTS: Final = 60
 _WIDTH, _HEIGHT = 300.0, 40.0
 
@@ -47,6 +53,7 @@ def router(
 ) -> APIRouter:
     """``/answer/...``. The server lets these in without anybody signed in; the link says who it is."""
     routes = APIRouter(prefix=PATH.rstrip("/"), include_in_schema=False)
+    one_by_one = threading.Lock()
 
     def page(request: Request, token: str, error: OpsbookError | None = None) -> Response:
         try:
@@ -57,10 +64,12 @@ def router(
         context |= {"error": error, "token": token}
         return _answer("answer.html", context, error.http_status if error else 200)
 
-    def acting(request: Request, token: str, act: Callable[[str, str], object]) -> Response:
+    def acting(request: Request, token: str, act: Callable[[str, str], object], seen: str) -> Response:
         try:
-            claim, _ = room.claim(token)
-            act(claim.incident, actor_of(claim))
+            with one_by_one:  # a second tap is asked after the first was done
+                claim, escalation = room.claim(token)
+                _refuse_when_overtaken(escalation, actor_of(claim), seen, paging=act == room.escalate)
+                act(claim.incident, actor_of(claim))
         except OpsbookError as error:
             return page(request, token, error)
         return RedirectResponse(f"{PATH}{token}", status_code=303, headers=_headers())
@@ -70,12 +79,12 @@ def router(
         return page(request, token)
 
     @routes.post("/{token}/acknowledge")
-    def acknowledge(request: Request, token: str) -> Response:
-        return acting(request, token, room.acknowledge)
+    def acknowledge(request: Request, token: str, seen: Seen = "") -> Response:
+        return acting(request, token, room.acknowledge, seen)
 
     @routes.post("/{token}/next")
-    def hurry(request: Request, token: str) -> Response:
-        return acting(request, token, room.escalate)
+    def hurry(request: Request, token: str, seen: Seen = "") -> Response:
+        return acting(request, token, room.escalate, seen)
 
     return routes
 
@@ -83,6 +92,34 @@ def router(
 def actor_of(claim: Claim) -> str:
     """The name in the journal: whoever holds the link may be somebody else."""
     return f"{claim.person} (link)" if claim.person else "link"
+
+
+def _seen(escalation: Escalation) -> str:
+    return f"{escalation.paged} {escalation.acknowledged_by}".strip()[:300]
+
+
+def _refuse_when_overtaken(escalation: Escalation, actor: str, seen: str, *, paging: bool) -> None:
+    """Raises Conflict, when somebody has answered, or was paged, since the page was loaded."""
+    if not seen or not escalation.open:
+        return
+    paged, _, had = seen.partition(" ")
+    if had != escalation.acknowledged_by and escalation.acknowledged_by not in ("", actor):
+        raise Conflict(f"{escalation.acknowledged_by} has it by now")
+    if paging and paged != str(escalation.paged):
+        last = next((one for one in reversed(escalation.pages)), None)
+        raise Conflict(f"{(last.person or last.name) if last else 'the next'} was paged meanwhile")
+
+
+def _zone(book: Book, person: str) -> tzinfo:
+    """Where whoever holds the link is."""
+    contact = book.contacts.get(person)
+    return ZoneInfo(contact.timezone) if contact is not None and contact.timezone else UTC
+
+
+def _clock(at: float, now: float, zone: tzinfo) -> str:
+    """A time of day; with its day, when that is another."""
+    found, today = datetime.fromtimestamp(at, zone), datetime.fromtimestamp(now, zone)
+    return found.strftime("%H:%M %Z" if found.date() == today.date() else "%d %b %H:%M %Z")
 
 
 def _shown(
@@ -98,12 +135,16 @@ def _shown(
     runbook = book.runbooks.get(subject.runbook)
     first = next(iter(runbook.steps), None) if runbook is not None else None
     service = subject.services[0] if subject.services else ""
+    zone = _zone(book, claim.person)
     return {
         "title": f"{subject.severity} {subject.title}".strip(),
         "subject": subject,
         "look": _look(escalation),
         "sentence": _sentence(escalation, room.next_in_words(escalation), now),
-        "since": duration(max(0.0, now - subject.started_at)) if subject.started_at else "",
+        "since": _clock(subject.started_at, now, zone) if subject.started_at else "",
+        "lasts": duration(max(0.0, now - subject.started_at)),
+        "as_of": _clock(now, now, zone),
+        "seen": _seen(escalation),
         "person": claim.person,
         "open": escalation.open,
         "mine": escalation.acknowledged_by == actor_of(claim) and escalation.state == "acknowledged",

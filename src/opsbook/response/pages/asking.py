@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from fastapi import Depends, Request, Response
@@ -88,6 +88,28 @@ def refusals(buttons: list[Button]) -> list[tuple[str, str]]:
     lacking = [one for one in buttons if one.why]
     reasons = dict.fromkeys(one.why for one in lacking)
     return [(", ".join(one.label.rstrip("…") for one in lacking if one.why == why), why) for why in reasons]
+
+
+def kept(asked: Question, filled: Mapping[str, str]) -> Question:
+    """With what was filled in, which stays when it is refused; but nothing secret."""
+    if not filled:
+        return asked
+    fields = tuple(
+        one if one.kind == "secret" else replace(one, value=filled.get(one.name, "")) for one in asked.fields
+    )
+    return replace(asked, fields=fields)
+
+
+ASKED_AT = "asked_at"
+"""When a form was made: what was said since then in the same words came from a second tap on the same button."""
+
+
+def asked_at(filled: Mapping[str, str]) -> float:
+    """Epoch seconds; infinite where a form does not say it."""
+    try:
+        return float(filled.get(ASKED_AT, "inf"))
+    except ValueError:
+        return float("inf")
 
 
 async def _fields(request: Request) -> dict[str, str]:

@@ -22,6 +22,7 @@ from opsbook.response.pages.incident_states import (
     symptom,
 )
 from opsbook.response.pages.incidents import incident_for
+from opsbook.response.pages.prose import part_of_a_page
 from opsbook.response.pages.runbooks import run_row
 from opsbook.response.pages.source import Shell, Source
 from opsbook.security.api import signed_in
@@ -51,14 +52,8 @@ def router(source: Source, shell: Shell, route_class: type[APIRoute]) -> APIRout
     @routes.get("")
     def room(request: Request, name: str, whole: bool = False) -> Response:
         """The room; with `whole` everything that it has, however long the page gets."""
-        identity = signed_in(request)
         incident_for(source, request, name)
-        return shell.page(
-            request,
-            "response/incident.html",
-            lambda: _room(source, identity, name, whole=whole),
-            topics=(f"incident/{name}",),
-        )
+        return room_page(source, shell, request, name, whole=whole)
 
     @routes.get("/attachments/{attachment}")
     def attachment(request: Request, name: str, attachment: str) -> Response:
@@ -70,6 +65,27 @@ def router(source: Source, shell: Shell, route_class: type[APIRoute]) -> APIRout
         return Plain(body, headers=QUIET, media_type=TYPES.get(found.kind, TYPES["text"]))
 
     return routes
+
+
+def room_page(
+    source: Source,
+    shell: Shell,
+    request: Request,
+    name: str,
+    *,
+    whole: bool = False,
+    typed: str = "",
+    error: OpsbookError | None = None,
+) -> Response:
+    """The room. `typed`: the note that was refused by `error`."""
+    identity = signed_in(request)
+    return shell.page(
+        request,
+        "response/incident.html",
+        lambda: {**_room(source, identity, name, whole=whole), "typed": typed, "error": error},
+        topics=(f"incident/{name}",) if error is None else (),
+        status=error.http_status if error is not None else 200,
+    )
 
 
 def _room(source: Source, identity: Identity, name: str, *, whole: bool) -> dict[str, Any]:
@@ -101,6 +117,7 @@ def _room(source: Source, identity: Identity, name: str, *, whole: bool) -> dict
         "further": further,
         "refused": refusals([*buttons, *further]),
         "noting": noting,
+        "asked_at": source.now(),
         "chart": _chart(source, incident),
         "suspects": [_suspect(one) for one in incident.suspects[:SUSPECTS]],
         "runs": runs[: max(RUNS, most)],
@@ -166,6 +183,8 @@ def _attachment(source: Source, incident: Incident, attachment: Any, *, read: bo
         "href": f"/incidents/{incident.id}/attachments/{quote(attachment.id)}",
         "read": read,
         "text": text,
+        # A diagnosis is written to be read; what stands in it of other people's is escaped there, and once more here.
+        "prose": part_of_a_page(text.partition("\n")[2]) if text.startswith("### ") else "",
         "cut": cut,
     }
 

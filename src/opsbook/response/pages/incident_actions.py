@@ -5,9 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 
-from opsbook.errors import NotAllowed, NotFound
+from opsbook.errors import NotAllowed, NotFound, OpsbookError
 from opsbook.response.incidents.model import Incident, severity_of
-from opsbook.response.pages.asking import Field, Fields, Question, act, ask
+from opsbook.response.pages.asking import ASKED_AT, Field, Fields, Question, act, ask, asked_at, kept
+from opsbook.response.pages.incident import room_page
 from opsbook.response.pages.incident_verbs import VERBS, Choices, Filled, Verb, severities
 from opsbook.response.pages.incidents import incident_for
 from opsbook.response.pages.source import Shell, Source
@@ -26,8 +27,13 @@ def router(source: Source, shell: Shell, route_class: type[APIRoute]) -> APIRout
     @routes.post("/{name}/note")
     def note(request: Request, name: str, fields: Fields) -> Response:
         incident = incident_for(source, request, name)
-        _allowed(request, incident.environment)
-        source.incidents.note(name, fields.get("text", ""), request.state.identity.actor)
+        text, actor = fields.get("text", ""), request.state.identity.actor
+        try:
+            _allowed(request, incident.environment)
+            if not _noted(source, name, text, actor, asked_at(fields)):
+                source.incidents.note(name, text, actor)
+        except OpsbookError as error:
+            return room_page(source, shell, request, name, typed=text, error=error)
         return shell.see_other(f"/incidents/{name}#timeline-title")
 
     @routes.get("/{name}/actions/{action}/done")
@@ -43,6 +49,14 @@ def router(source: Source, shell: Shell, route_class: type[APIRoute]) -> APIRout
         return act(shell, request, asked, do, f"/incidents/{name}#actions-title")
 
     return routes
+
+
+def _noted(source: Source, name: str, text: str, actor: str, since: float) -> bool:
+    """Whether it stands there already, by the same person, from the same form."""
+    return any(
+        one.kind == "note" and one.recorded_at >= since and (one.text, one.actor) == (text, actor)
+        for one in source.incidents.timeline(name)
+    )
 
 
 def _add(routes: APIRouter, source: Source, shell: Shell, name: str, verb: Verb) -> None:
@@ -67,7 +81,7 @@ def _add(routes: APIRouter, source: Source, shell: Shell, name: str, verb: Verb)
 
 def _question(source: Source, identity: Identity, incident: Incident, verb: Verb, filled: Filled) -> Question:
     merged = f"it was merged into {incident.merged_into}" if incident.state == "merged" else ""
-    return Question(
+    asked = Question(
         action="run",
         environment=incident.environment or None,
         title=verb.title.format(id=incident.id),
@@ -78,17 +92,11 @@ def _question(source: Source, identity: Identity, incident: Incident, verb: Verb
         submit=verb.submit,
         back=f"/incidents/{incident.id}",
         danger=verb.danger,
-        fields=tuple(_kept(field, filled) for field in verb.asks(source, identity, incident)),
+        fields=verb.asks(source, identity, incident),
+        hidden={ASKED_AT: str(source.now())},
         impossible=merged or verb.refused(incident),
     )
-
-
-def _kept(field: Field, filled: Filled) -> Field:
-    """What was filled in stays when it is refused."""
-    if not filled:
-        return field
-    value = filled.get(field.name, "")
-    return Field(field.name, field.label, field.kind, value, field.choices, field.hint, field.required)
+    return kept(asked, filled)
 
 
 def _allowed(request: Request, environment: str) -> None:
@@ -115,6 +123,14 @@ def _declaring(routes: APIRouter, source: Source, shell: Shell) -> None:
         def do() -> str:
             _allowed(request, environment)  # what was chosen, not what the question was about
             services = tuple(fields.get("services", "").replace(",", " ").split())
+            for one in source.incidents.listed("open"):
+                same = (one.title, one.environment, one.declared_by) == (
+                    fields.get("title"),
+                    environment,
+                    identity.actor,
+                )
+                if same and one.declared_at >= asked_at(fields):
+                    return f"/incidents/{one.id}"
             made = source.incidents.declare(
                 fields.get("title", ""),
                 severity_of(fields.get("severity", "")),
@@ -151,6 +167,7 @@ def _declare(source: Source, identity: Identity, filled: Filled) -> Question:
         back="/incidents",
         danger=True,
         fields=fields,
+        hidden={ASKED_AT: str(source.now())},
     )
 
 

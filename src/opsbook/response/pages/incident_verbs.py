@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from opsbook.book import Book
 from opsbook.errors import Conflict
 from opsbook.response.incidents.model import SEVERITIES, Incident, severity_of
-from opsbook.response.pages.asking import Field
+from opsbook.response.pages.asking import Field, asked_at
 from opsbook.response.pages.incidents import seen
 from opsbook.response.pages.source import Source
 from opsbook.security.model import Identity
@@ -78,6 +78,20 @@ def _owners(source: Source, identity: Identity, incident: Incident) -> tuple[Fie
 
 def _merge(source: Source, incident: Incident, filled: Filled, actor: str) -> object:
     return source.incidents.merge(incident.id, filled.get("into", ""), actor)
+
+
+def _update(source: Source, incident: Incident, filled: Filled, actor: str) -> object:
+    text = filled.get("text", "")
+    if any((one.text, one.by) == (text, actor) and one.at >= asked_at(filled) for one in incident.updates):
+        return incident
+    return source.incidents.update(incident.id, text, "public" in filled, actor)
+
+
+def _promise(source: Source, incident: Incident, filled: Filled, actor: str) -> object:
+    said = (filled.get("text", ""), filled.get("owner", ""), filled.get("due", ""))
+    if any((one.text, one.owner, one.due) == said and one.done_at is None for one in incident.actions):
+        return incident
+    return source.incidents.add_action(incident.id, *said, actor)
 
 
 def _escalate(source: Source, incident: Incident, filled: Filled, actor: str) -> object:
@@ -218,9 +232,7 @@ VERBS: dict[str, Verb] = {
         ),
         way_back="none: what is sent is sent",
         command='opsbook incidents update "…" --incident {id}',
-        do=lambda source, incident, filled, actor: source.incidents.update(
-            incident.id, filled.get("text", ""), "public" in filled, actor
-        ),
+        do=_update,
         asks=lambda source, identity, incident: (
             Field("text", "What they should know", "long", required=True),
             Field("public", "Customers too: on the status page", "check"),
@@ -232,9 +244,7 @@ VERBS: dict[str, Verb] = {
         effect=lambda source, incident: ("opsbook keeps it in mind until it is done",),
         way_back="say that it is done",
         command='opsbook incidents action "…" --incident {id} --owner PERSON --due 2026-12-01',
-        do=lambda source, incident, filled, actor: source.incidents.add_action(
-            incident.id, filled.get("text", ""), filled.get("owner", ""), filled.get("due", ""), actor
-        ),
+        do=_promise,
         asks=_owners,
     ),
 }

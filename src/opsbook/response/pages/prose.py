@@ -23,6 +23,7 @@ _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:|//")
 _SAFE = re.compile(r"(https?|mailto):", re.IGNORECASE)
 _TASK = re.compile(r"^\[([ xX])\] ")
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_NAMED = re.compile(r'<h([1-4]) id="at-[a-z0-9-]*"(?=>)')
 _LEVELS = {"h1": "h2", "h2": "h2", "h3": "h3", "h4": "h4", "h5": "h4", "h6": "h4"}
 
 
@@ -72,6 +73,11 @@ def parts(
             waiting.append(token)
     flush()
     return tuple(found)
+
+
+def part_of_a_page(source: str) -> Markup:
+    """What stands within another page: its headings have no names, for there they may stand more than once."""
+    return Markup(_NAMED.sub(r"<h\1", html("", source)))  # noqa: S704 - only names were taken out of it
 
 
 def html(file: str, source: str, *, title: str = "", pictures: Mapping[str, str] | None = None) -> Markup:
@@ -166,7 +172,7 @@ def _parser() -> MarkdownIt:
     made.add_render_rule("fence", _fence)
     made.add_render_rule("code_block", _fence)
     made.add_render_rule(
-        "table_open", lambda self, tokens, index, options, env: '<div class="scroll"><table>'
+        "table_open", lambda self, tokens, index, options, env: '<div class="scroll" tabindex="0"><table>'
     )
     made.add_render_rule("table_close", lambda self, tokens, index, options, env: "</table></div>")
     return made

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 
 from opsbook.book.runbooks import Block, Runbook
-from opsbook.errors import NotAllowed
-from opsbook.response.pages.asking import Field, Fields, Question, act, ask
+from opsbook.errors import Conflict, NotAllowed
+from opsbook.response.pages.asking import Field, Fields, Question, act, ask, kept
 from opsbook.response.pages.runbooks import GIVEN
 from opsbook.response.pages.runs import found_for
 from opsbook.response.pages.source import Json, Shell, Source
@@ -47,7 +47,7 @@ def _add(routes: APIRouter, source: Source, shell: Shell, verb: str, question: A
                     raise NotAllowed(decision.why)
             do(source, run, identity, fields)
 
-        return act(shell, request, question(source, run), done, f"/runs/{run.id}")
+        return act(shell, request, kept(question(source, run), fields), done, f"/runs/{run.id}")
 
 
 # --- what each of them does
@@ -64,6 +64,10 @@ def _approve(source: Source, run: Run, who: Identity, fields: dict[str, str]) ->
 
 
 def _done(source: Source, run: Run, who: Identity, fields: dict[str, str]) -> object:
+    waiting, block = _waiting(source, run)
+    if (at := fields.get("at")) and at != _place(waiting, block):
+        # Pressed twice, or on a page from before: what waits now is something else, and nobody has done that.
+        raise Conflict(f"{run.id} does not wait for that any more", hint=f"opsbook runs show {run.id}")
     given = {key.removeprefix(GIVEN): value for key, value in fields.items() if key.startswith(GIVEN)}
     return source.runbooks.resume(run.id, who.actor, note=fields.get("note", ""), params=given)
 
@@ -149,6 +153,7 @@ def _ask_done(source: Source, run: Run) -> Question:
         fields=tuple(Field(GIVEN + name, name, "secret", required=True) for name in run.hidden)
         if what == "parameters"
         else (Field("note", "Note", hint="goes into the journal"),),
+        hidden={"at": _place(waiting, block)},
         impossible="" if what in {"person", "go", "parameters"} else _elsewhere(run, "nobody"),
     )
 
@@ -265,6 +270,11 @@ def _waiting(source: Source, run: Run) -> tuple[Json | None, Block | None]:
     waiting: Json | None = source.runbooks.view(run.id)["waiting"]
     step = waiting["step"] if waiting else None
     return waiting, _page(source, run).block(step) if step else None
+
+
+def _place(waiting: Json | None, block: Block | None) -> str:
+    """What it waits for and where, in a word."""
+    return f"{waiting['what'] if waiting else 'nothing'}:{block.id if block else ''}"
 
 
 def _stuck(source: Source, run: Run) -> Block | None:

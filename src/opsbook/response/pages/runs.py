@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from opsbook.book.runbooks import Block, Runbook
 from opsbook.errors import NotFound, OpsbookError
 from opsbook.response.pages.asking import Button, button, refusals
+from opsbook.response.pages.colours import coloured, plain
 from opsbook.response.pages.runbooks import GIVEN, run_row
 from opsbook.response.pages.source import Shell, Source
 from opsbook.response.pages.states import OUTCOMES, Condition, condition_of, sentence, step_condition
@@ -25,6 +26,7 @@ from opsbook.security.plan import may, sees, visible
 LISTED = 100
 TAIL_LINES = 60  # of an output, on the page; the rest is a click away
 TAIL_CHARACTERS = 8000
+POINT_LINES = 4  # of what failed, where it is said that it did
 
 
 def router(source: Source, shell: Shell, route_class: type[APIRoute]) -> APIRouter:
@@ -55,7 +57,7 @@ def router(source: Source, shell: Shell, route_class: type[APIRoute]) -> APIRout
             raise NotFound(f"{name} has no try {number}", where=name)
         found = source.runbooks.records.output(name, number)
         return PlainTextResponse(
-            found["text"],
+            plain(str(found["text"])),
             headers={
                 "X-Content-Type-Options": "nosniff",
                 "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -113,6 +115,7 @@ def _run(source: Source, identity: Identity, name: str) -> dict[str, Any]:
     except OpsbookError:
         page = None  # its text is gone; what was done is still told
     buttons = _buttons(identity, run, page, view["waiting"])
+    steps = _steps(source, run, page, view["waiting"]) if page is not None else ()
     return {
         "title": f"{run.title} · {run.id}",
         "run": run,
@@ -122,7 +125,8 @@ def _run(source: Source, identity: Identity, name: str) -> dict[str, Any]:
         "waiting": view["waiting"],
         "buttons": buttons,
         "refused": refusals(buttons),
-        "steps": _steps(source, run, page, view["waiting"]) if page is not None else (),
+        "steps": steps,
+        "point": _point(run, steps),
         "changed": _changed(source, run),
         "again": again(run),
     }
@@ -166,6 +170,24 @@ def _steps(
     return found
 
 
+def _point(run: Run, steps: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """What somebody has to look at now: the step that waits for a person, or the one that did not work."""
+    if run.ended and run.outcome in {"succeeded", "cancelled"}:
+        return None
+    for one in steps[1:]:  # the first is on the first screen anyway
+        if one["condition"].state == "paused" and one["current"]:
+            return {**one, "lines": one["block"].script}
+    for one in reversed(steps[1:]):
+        last = one["tries"][-1] if one["tries"] else None
+        if last is not None and last["step"].state in {"failed", "unknown"}:
+            return {**one, "lines": coloured(_ending(last["plain"]))}
+    return None
+
+
+def _ending(text: str) -> str:
+    return "\n".join(text.rstrip().splitlines()[-POINT_LINES:])[-TAIL_CHARACTERS:]
+
+
 def _place(run: Run, block: Block, last: Step | None, *, waits: bool) -> Condition:
     if waits:
         return Condition("paused", "waiting")
@@ -184,7 +206,8 @@ def _try(source: Source, run: Run, step: Step) -> dict[str, Any]:
     return {
         "step": step,
         "condition": step_condition(step),
-        "text": tail,
+        "plain": tail,
+        "text": coloured(tail),
         "cut": len(tail) < len(text),
         "dropped": dropped,
         "sensitive": sensitive,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import threading
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
@@ -24,18 +25,37 @@ class Live:
         self._news = threading.Condition()
         self._runs: OrderedDict[str, list[dict[str, Any]]] = OrderedDict()
         self._held: dict[str, int] = {}
+        self._numbers: dict[str, list[int]] = {}  # of each of them, counted from the run's first
 
     def say(self, run: str, what: dict[str, Any]) -> None:
         with self._news:
             if run not in self._runs:
-                self._runs[run] = []
+                self._runs[run], self._numbers[run], self._held[run] = [], [], 0
                 while len(self._runs) > _MOST_RUNS:
-                    self._held.pop(self._runs.popitem(last=False)[0], None)
-            size = self._held[run] = self._held.get(run, 0) + len(what.get("text", ""))
-            if what["type"] == "output" and size > _MOST_CHARACTERS:
-                return  # a flood: the end of it is in the record
+                    gone, _ = self._runs.popitem(last=False)
+                    del self._held[gone], self._numbers[gone]
+            numbers = self._numbers[run]
             self._runs[run].append(what)
+            numbers.append(numbers[-1] + 1 if numbers else 0)
+            self._held[run] += len(what.get("text", ""))
+            self._let_go(run)
             self._news.notify_all()
+
+    def _let_go(self, run: str) -> None:
+        """Of a flood the end is held: who watches sees what is written now; the rest is in the record."""
+        news, at = self._runs[run], 0
+        while self._held[run] > _MOST_CHARACTERS and at < len(news) - 1:
+            if news[at]["type"] == "output":
+                self._held[run] -= len(news.pop(at)["text"])
+                del self._numbers[run][at]
+            else:
+                at += 1
+
+    def _after(self, run: str, number: int) -> tuple[list[dict[str, Any]], int]:
+        """What was said after that number, and the number of the last of it."""
+        numbers = self._numbers.get(run, [])
+        at = bisect_right(numbers, number)
+        return self._runs.get(run, [])[at:], numbers[-1] if at < len(numbers) else number
 
     def said(self, run: str, step: str) -> str:
         """What the newest try of a step has written so far."""
@@ -55,21 +75,20 @@ class Live:
     ) -> Iterator[dict[str, Any] | None]:
         """All of a run's news from its beginning, as they come; None about once a second in between."""
         run = records.run(name)
-        at = 0
+        seen = -1
         with self._news:
             known = name in self._runs and self._runs[name][0]["type"] == "began"
         if not known:
             yield from told(run, records)
             with self._news:
-                at = len(self._runs.get(name, ()))
+                _, seen = self._after(name, seen)
             if run.ended:
                 return
         while not stop():
             with self._news:
-                if len(self._runs.get(name, ())) <= at:
+                if not self._after(name, seen)[0]:
                     self._news.wait(1.0)
-                fresh = self._runs.get(name, [])[at:]
-            at += len(fresh)
+                fresh, seen = self._after(name, seen)
             # What it waited for once, and got, is no news to those who come late.
             yield from (one for one in fresh if one["type"] != "waiting" or one is fresh[-1])
             if any(one["type"] == "end" for one in fresh):

@@ -40,6 +40,10 @@ function showTimes() {
 showTimes();
 setInterval(() => document.hidden || showTimes(), 1000);
 
+/* On a phone the rooms are a strip: the one that we are in is to be seen. */
+const room = document.querySelector(".top nav [aria-current]");
+if (room) room.parentElement.scrollLeft = room.offsetLeft - (room.parentElement.clientWidth - room.offsetWidth) / 2;
+
 /* Live: we are told that something changed, and fetch it; nothing moves under the pointer. */
 const live = document.getElementById("live");
 const pill = document.getElementById("pill");
@@ -54,6 +58,7 @@ if (window.Idiomorph) {
   Idiomorph.defaults.callbacks.beforeNodeMorphed = (old, fresh) => {
     if (old.nodeType === 1) {
       if (old.dataset.keep !== undefined) return false; // a chart draws itself
+      if (old.dataset.followed !== undefined && fresh.dataset.output === old.dataset.output) return false; // what a step writes comes by itself
       if (old.tagName === "TIME" && old.dateTime === fresh.dateTime) return false; // and so does a time
       if (old.tagName === "DETAILS" && old.open) fresh.open = true;
       if (old.tagName === "FORM" && isDirty(old)) return false;
@@ -63,6 +68,35 @@ if (window.Idiomorph) {
 }
 const isDirty = (form) => [...form.elements].some((one) => one.type !== "hidden" &&
   (one.tagName === "SELECT" ? [...one.options].some((o) => o.selected !== o.defaultSelected) : one.value !== one.defaultValue));
+
+/* What was typed when the session ended is there again after signing in. */
+const DRAFTS = "opsbook-drafts";
+const inputs = (form) => [...form.elements].filter((one) => one.name && !["hidden", "password", "submit", "button", "file"].includes(one.type));
+function remember(forms, mark) {
+  const found = forms.map((form) => [form.action, inputs(form).map((one) => [one.name, one.type === "checkbox" ? one.checked : one.value])]);
+  sessionStorage.setItem(DRAFTS, JSON.stringify({ mark, found }));
+}
+function signInAgain() {
+  const forms = [...document.forms].filter((form) => form.method === "post" && isDirty(form));
+  if (forms.length) remember(forms, "kept");
+  location.reload();
+}
+(() => {
+  const kept = JSON.parse(sessionStorage.getItem(DRAFTS) || "null");
+  if (!kept) return;
+  if (document.querySelector(".signin")) { sessionStorage.setItem(DRAFTS, JSON.stringify({ ...kept, mark: "kept" })); return; }
+  if (kept.mark !== "kept") { sessionStorage.removeItem(DRAFTS); return; } // what was sent has arrived
+  let found = false;
+  for (const [action, values] of kept.found) {
+    const form = [...document.forms].find((one) => one.action === action);
+    for (const [name, value] of form ? values : []) {
+      const one = form.elements.namedItem(name);
+      if (one && one.type === "checkbox") one.checked = value; else if (one) one.value = value;
+      found = true;
+    }
+  }
+  if (found) sessionStorage.removeItem(DRAFTS);
+})();
 
 function say(text, act) {
   pill.hidden = !text;
@@ -85,7 +119,7 @@ const pointed = () => matchMedia("(hover: hover)").matches && live.querySelector
 document.addEventListener("htmx:beforeSwap", (event) => {
   if (event.target !== live) return;
   const status = event.detail.xhr.status;
-  if (status === 401) { location.reload(); return; }
+  if (status === 401) { signInAgain(); return; }
   if (status >= 400) { event.detail.shouldSwap = false; return; }
   const fresh = new DOMParser().parseFromString(event.detail.serverResponse, "text/html");
   if (pointed() && order(fresh) !== order(live)) {
@@ -144,11 +178,12 @@ function follow() {
 async function again() {
   try {
     const answer = await fetch(live.getAttribute("hx-get"), { headers: { accept: "application/json" } });
-    if (answer.status === 401) { location.reload(); return; }
+    if (answer.status === 401) { signInAgain(); return; }
   } catch { /* still away */ }
   follow();
 }
 if (topics.length && window.EventSource) {
+  if (connection) connection.querySelector("span").textContent = "connecting";
   follow();
   setInterval(() => { if (Date.now() - heard > 25000) { connected(false); follow(); refresh(); } }, 5000);
   document.addEventListener("visibilitychange", () => {
@@ -169,15 +204,20 @@ document.addEventListener("click", async (event) => {
   if (link.dataset.close !== undefined && sheet.open) { event.preventDefault(); sheet.close(); return; }
   if (link.dataset.sheet === undefined || !window.htmx) return;
   event.preventDefault();
+  if (link.ariaBusy || sheet.open) return; // it is on its way
   const address = new URL(link.href);
   address.searchParams.set("region", "sheet");
+  link.ariaBusy = "true";
   const answer = await fetch(address).catch(() => null);
+  link.ariaBusy = null;
   if (!answer || !answer.ok) { location.href = link.href; return; }
   body.innerHTML = await answer.text();
   const form = body.querySelector("form");
   if (form) form.action = link.href.split("?")[0];
   sheet.showModal();
-  (body.querySelector("input:not([type=hidden]), select") || body.querySelector("button, a")).focus();
+  // On a telephone a field brings up the keyboard, over half of what is asked: only where one has to write.
+  const field = matchMedia("(pointer: coarse)").matches ? "[required]" : "input:not([type=hidden]), select";
+  (body.querySelector(field) || body.querySelector("button, a")).focus();
 });
 
 /* What is dangerous is held down for a moment, or pressed twice. */
@@ -205,6 +245,10 @@ document.addEventListener("submit", (event) => {
   const button = event.target.querySelector("[data-hold]");
   if (button && !arm(button)) { event.preventDefault(); return; }
   if (event.target.dataset.sent) event.preventDefault();
-  else if (event.target.method === "post") event.target.dataset.sent = "yes";
+  else if (event.target.method === "post") {
+    event.target.dataset.sent = "yes";
+    if (event.target.action.endsWith("/sign-out")) sessionStorage.removeItem(DRAFTS);
+    else if (!document.querySelector(".signin")) remember([event.target], "sent");
+  }
 });
 addEventListener("pageshow", () => { for (const form of document.forms) delete form.dataset.sent; });
