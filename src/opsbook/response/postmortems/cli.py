@@ -142,7 +142,10 @@ def lesson(session: Session, name: str | None, patch: bool, again: bool, as_json
         return
     if found is None:
         raise NotFound(
-            f"{name} proposes no change to a runbook", hint=f"opsbook postmortem lesson {name} --again"
+            f"{name} proposes no change to a runbook: it is for the page that was run, or the only one of its alert",
+            hint="opsbook run PAGE --incident ID while it is open"
+            if again
+            else f"opsbook postmortem lesson {name} --again",
         )
     if not patch:
         _say_lesson(session, found)
