@@ -241,10 +241,19 @@ def _again(body: bytes, receive: Receive) -> Receive:
     return repeated
 
 
+def _form_of(headers: Headers) -> str:
+    """The page whose form was sent: where one goes on after signing in. Our pages send it along to no other site."""
+    try:
+        return urlsplit(headers.get(b"referer", b"").decode("latin-1")).path or "/"
+    except ValueError:
+        return "/"
+
+
 async def _refuse(error: OpsbookError, scope: Scope, headers: Headers, send: Send) -> None:
-    looks = scope["method"] in {"GET", "HEAD"} and not scope["path"].startswith("/api/")
-    if error.http_status == 401 and looks and b"text/html" in headers.get(b"accept", b""):
-        target = f"/sign-in?next={quote(scope['path'], safe='/')}"
+    page = not scope["path"].startswith("/api/") and b"text/html" in headers.get(b"accept", b"")
+    if error.http_status == 401 and page:
+        looks = scope["method"] in {"GET", "HEAD"}
+        target = f"/sign-in?next={quote(scope['path'] if looks else _form_of(headers), safe='/')}"
         start = {"type": "http.response.start", "status": 303, "headers": [(b"location", target.encode())]}
         await send(start)
         await send({"type": "http.response.body", "body": b""})
