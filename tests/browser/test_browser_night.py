@@ -159,14 +159,17 @@ def test_a_broken_connection_leaves_the_buttons_free(stand: Loud, opened: Opened
     page.locator("#button-acknowledge").click(trial=True, timeout=3000)
 
 
-def test_what_was_typed_outlives_the_session(stand: Loud, opened: Opened, incident: str) -> None:
-    """It ends while one writes: after signing in again the words are there, and after they are sent they are not."""
+@pytest.mark.parametrize("noticed", [True, False])
+def test_what_was_typed_outlives_the_session(
+    stand: Loud, opened: Opened, incident: str, *, noticed: bool
+) -> None:
+    """It ends while one writes, or before one sends: after signing in the words are there, until they are sent."""
     page = small(opened, f"/incidents/{incident}")
     page.locator("#connection[data-state=live]").wait_for(timeout=PATIENCE)
     page.fill("#note-text", "half an hour of words")
     for session in stand.security.sessions.listed():
         stand.security.sessions.close(session.id, "ana")
-    page.evaluate("refresh()")
+    page.evaluate("refresh()") if noticed else page.click("text=Add the note")
     page.locator(".signin input[name=given]").wait_for(timeout=PATIENCE)
     page.fill("input[name=given]", stand.token("ana"))
     page.click(".signin button")

@@ -124,6 +124,19 @@ def test_a_note_that_is_refused_is_not_lost(house: Responding, browse: Browse, i
     house.incidents.resolve(other.id, "ana")
 
 
+def test_a_form_after_the_session_ended(house: Responding, browse: Browse, incident: Incident) -> None:
+    """It leads to signing in, and from there to the page that the form stood on; to no other site."""
+    client, room = browse("ana"), f"/incidents/{incident.id}"
+    form = {**hidden(client, room), "text": "too late"}
+    client.cookies.clear()
+    answer = client.post(f"{room}/note", data=form, headers={"referer": f"{house.address}{room}"})
+    assert (303, f"/sign-in?next={room}") == (answer.status_code, answer.headers["location"])
+    for before in ("", "http://[", f"https://elsewhere.example{room}"):
+        assert 401 == client.post(f"{room}/note", data=form, headers={"referer": before}).status_code
+    assert 401 == client.post(f"{room}/note", data=form, headers={"accept": "application/json"}).status_code
+    assert "too late" not in str(house.incidents.timeline(incident.id))
+
+
 def test_a_diagnosis_is_there_to_be_read(house: Responding, browse: Browse, incident: Incident) -> None:
     """Not as Markdown source; what others wrote in it stays text, and its headings have no names."""
     said = (

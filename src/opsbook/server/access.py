@@ -246,10 +246,24 @@ def _again(body: bytes, receive: Receive) -> Receive:
     return repeated
 
 
+def _page_to_go_on_with(scope: Scope, headers: Headers) -> str:
+    """Where a browser goes on after signing in: what it looked at, or the page of ours whose form it sent."""
+    if scope["path"].startswith("/api/") or b"text/html" not in headers.get(b"accept", b""):
+        return ""
+    if scope["method"] in {"GET", "HEAD"}:
+        return str(scope["path"])
+    try:
+        before = urlsplit(headers.get(b"referer", b"").decode("latin-1"))
+    except ValueError:
+        return ""
+    return (
+        before.path if before.netloc and before.netloc == headers.get(b"host", b"").decode("latin-1") else ""
+    )
+
+
 async def _refuse(error: OpsbookError, scope: Scope, headers: Headers, send: Send) -> None:
-    looks = scope["method"] in {"GET", "HEAD"} and not scope["path"].startswith("/api/")
-    if error.http_status == 401 and looks and b"text/html" in headers.get(b"accept", b""):
-        target = f"/sign-in?next={quote(scope['path'], safe='/')}"
+    if error.http_status == 401 and (page := _page_to_go_on_with(scope, headers)):
+        target = f"/sign-in?next={quote(page, safe='/')}"
         start = {"type": "http.response.start", "status": 303, "headers": [(b"location", target.encode())]}
         await send(start)
         await send({"type": "http.response.body", "body": b""})

@@ -81,22 +81,25 @@ function signInAgain() {
   if (forms.length) remember(forms, "kept");
   location.reload();
 }
-(() => {
+function restore() {
   const kept = JSON.parse(sessionStorage.getItem(DRAFTS) || "null");
-  if (!kept) return;
-  if (document.querySelector(".signin")) { sessionStorage.setItem(DRAFTS, JSON.stringify({ ...kept, mark: "kept" })); return; }
-  if (kept.mark !== "kept") { sessionStorage.removeItem(DRAFTS); return; } // what was sent has arrived
-  let found = false;
+  if (!kept || kept.mark !== "kept") return;
   for (const [action, values] of kept.found) {
     const form = [...document.forms].find((one) => one.action === action);
     for (const [name, value] of form ? values : []) {
       const one = form.elements.namedItem(name);
       if (one && one.type === "checkbox") one.checked = value; else if (one) one.value = value;
-      found = true;
     }
+    if (form) sessionStorage.removeItem(DRAFTS);
   }
-  if (found) sessionStorage.removeItem(DRAFTS);
-})();
+}
+if (document.querySelector(".signin")) {
+  const sent = JSON.parse(sessionStorage.getItem(DRAFTS) || "null");
+  if (sent) sessionStorage.setItem(DRAFTS, JSON.stringify({ ...sent, mark: "kept" }));
+} else {
+  if ((sessionStorage.getItem(DRAFTS) || "").includes('"mark":"sent"')) sessionStorage.removeItem(DRAFTS); // it has arrived
+  restore();
+}
 
 function say(text, act) {
   pill.hidden = !text;
@@ -214,6 +217,7 @@ document.addEventListener("click", async (event) => {
   body.innerHTML = await answer.text();
   const form = body.querySelector("form");
   if (form) form.action = link.href.split("?")[0];
+  restore();
   sheet.showModal();
   // On a telephone a field brings up the keyboard, over half of what is asked: only where one has to write.
   const field = matchMedia("(pointer: coarse)").matches ? "[required]" : "input:not([type=hidden]), select";
