@@ -139,10 +139,14 @@ def test_an_exception_that_cannot_be_printed_still_ends_its_workflow(durable):
 
 def test_closing_leaves_a_workflow_pending_and_launching_resumes_it(url):
     """A step that is under way is finished, a sleep is left, nothing recorded runs again."""
-    runs, done = [], threading.Event()
+    runs, done, asked = [], threading.Event(), []
+
+    def now():
+        asked.append(time.time())
+        return asked[-1]
 
     def make():
-        durable = Durable(url)
+        durable = Durable(url, now=now)
 
         def story(_subject):
             try:
@@ -160,6 +164,7 @@ def test_closing_leaves_a_workflow_pending_and_launching_resumes_it(url):
     with contextlib.closing(make()) as first:
         first.start("story", "d-1")
         until(lambda: runs == ["one"])
+        until(lambda: len(asked) > 1)  # how long it sleeps is recorded by then
         assert "pending" == first.wait("d-1", 0.05)
     first.close()
     with pytest.raises(Failed, match="not launched"):

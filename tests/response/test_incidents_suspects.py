@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opsbook.response.incidents.model import Incident, IncidentAlert
@@ -131,6 +131,7 @@ OTHERS = st.builds(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.lists(OTHERS, max_size=30), st.floats(0, 1800))
 def test_whatever_else_happened_the_release_comes_first(others: list[Happened], before: float) -> None:
     """Also when events are of another shape than expected."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from incident_house import START, House, alert
 
@@ -158,6 +158,7 @@ KEYS = st.sampled_from(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(WORDS)), st.dictionaries(KEYS, VALUES))
 def test_events_of_another_shape(kind: str, data: dict[str, Any]) -> None:
     """Whatever is in an event, what is said of it is one printable line."""
