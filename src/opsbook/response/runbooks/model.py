@@ -131,6 +131,11 @@ class Run(Document):
     def last(self, step: str) -> Step | None:
         return next(reversed(self.tries(step)), None)
 
+    @property
+    def work_id(self) -> str:
+        """Of its durable work, which is another one after each end."""
+        return f"{self.id}.{self.reopened}" if self.reopened else self.id
+
     def with_step(self, changed: Step) -> Run:
         """With this try in place of the one of its number, or as the newest."""
         if changed.number > len(self.steps):

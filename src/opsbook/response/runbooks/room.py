@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from opsbook.book import Book
-from opsbook.book.runbook_parameters import checked, checked_alone
+from opsbook.book.runbook_parameters import checked_alone
 from opsbook.book.runbooks import Runbook
-from opsbook.errors import Conflict, Failed, Invalid, Locked, NotAllowed, NotFound
+from opsbook.errors import Conflict, Failed, Invalid, Locked, NotFound
 from opsbook.response.runbooks import kinds
 from opsbook.response.runbooks.live import Live
 from opsbook.response.runbooks.model import APPROVAL_SECONDS, Approval, Cancel, Run, Step, binding
@@ -24,6 +24,12 @@ from opsbook.response.runbooks.records import (
     page_key,
     run_key,
 )
+from opsbook.response.runbooks.refusing import (
+    asked,
+    refuse_unless_approvable,
+    refuse_unless_due,
+    refuse_unless_other,
+)
 from opsbook.response.runbooks.retention import Retention
 from opsbook.response.runbooks.site import Site
 from opsbook.response.runbooks.views import plan_view, run_view
@@ -31,7 +37,6 @@ from opsbook.response.runbooks.workflow import Workflow
 from opsbook.security.model import Identity
 
 WORKFLOW = "runbook"
-HOUR = 3600.0
 
 
 class Runbooks:
@@ -53,8 +58,8 @@ class Runbooks:
     def start(self) -> None:
         """After `Durable.launch`: take up what was asked for and never begun."""
         for run in self.records.unfinished():
-            if self._site.durable.status(_work_id(run)) is None:
-                self._site.durable.start(WORKFLOW, _work_id(run))
+            if self._site.durable.status(run.work_id) is None:
+                self._site.durable.start(WORKFLOW, run.work_id)
         self.retention.start()
 
     def close(self) -> None:
@@ -90,9 +95,9 @@ class Runbooks:
             NotAllowed: only `actor` could approve a step of it, and nobody approves their own.
         """
         book = self._site.book()
-        runbook, values = self._asked(book, page, params)
+        runbook, values = asked(book, page, params)
         if not looking:
-            _refuse_unless_approvable(book, runbook, actor)
+            refuse_unless_approvable(book, runbook, actor)
         hidden = tuple(name for name, spec in runbook.head.params.items() if spec.sensitive)
         shown = {name: value for name, value in values.items() if name not in hidden}
         lock = lock_of(runbook, shown) + ("/diagnose" if looking else "")
@@ -103,7 +108,8 @@ class Runbooks:
                     self._site.journal.append(kinds.ATTACHED.name, other.subject, about, actor=actor)
                     return other, True
             if automatic and not looking:
-                self._refuse_unless_due(runbook, lock, shown)
+                recent = self.records.runs(page=page, limit=200)
+                refuse_unless_due(runbook, recent, lock, shown, self._site.clock.now())
             number = int(self._site.journal.state.get(COUNTER) or 0) + 1
             run = Run(
                 id=f"run-{number}",
@@ -140,49 +146,17 @@ class Runbooks:
                 put[evidence_key(page)] = self.records.evidence(page).begun(run).to_json()
                 self._site.journal.append(kinds.STARTED.name, run.subject, data, actor=actor, put=put)
         self._site.boundary(f"{run.id}:requested")
-        self._site.durable.start(WORKFLOW, _work_id(run))
+        self._site.durable.start(WORKFLOW, run.work_id)
         return run, False
 
     def plan(self, page: str, params: Mapping[str, str]) -> dict[str, Any]:
         """What a run would do, step by step; nothing is done, and nothing recorded. Raises as `run`."""
         book = self._site.book()
-        runbook, values = self._asked(book, page, params)
+        runbook, values = asked(book, page, params)
         protected = is_protected(book, environments_of(runbook, values))
         return plan_view(runbook, values, protected=protected) | {
             "lock": lock_of(runbook, shown_of(runbook, values))
         }
-
-    def _asked(self, book: Book, page: str, params: Mapping[str, str]) -> tuple[Runbook, dict[str, str]]:
-        runbook = book.runbook(page)
-        if not runbook.executable:
-            hint = f"opsbook runbooks import {runbook.file}: proposes which blocks could"
-            raise Invalid(
-                f"{page} is a page to read: none of its blocks has a role", hint=hint, where=runbook.file
-            )
-        values = checked(runbook.head.params, params, services=book.services, environments=book.environments)
-        return runbook, values
-
-    def _refuse_unless_due(self, page: Runbook, lock: str, params: Mapping[str, str]) -> None:
-        now = self._site.clock.now()
-        for environment in environments_of(page, params) or ("",):
-            if page.head.environments is not None and environment not in page.head.environments:
-                raise Conflict(
-                    f"alerts may not start {page.name} in {environment or 'no environment'}", where=page.file
-                )
-        runs = [run for run in self.records.runs(page=page.name, limit=200) if not run.looking]
-        last = next((run.ended_at for run in runs if run.lock == lock and run.ended_at is not None), None)
-        if last is not None and now - last < page.head.rest:
-            left = page.head.rest - (now - last)
-            raise Conflict(
-                f"{page.name} ran {now - last:.0f} s ago: it rests for {left:.0f} s more", where=page.name
-            )
-        lately = sum(1 for run in runs if run.automatic and now - run.requested_at < HOUR)
-        if lately >= page.head.automatic_per_hour:
-            raise Conflict(
-                f"alerts started {page.name} {lately} times within the hour; {page.head.automatic_per_hour} may be",
-                hint=f"opsbook run {page.name}",
-                where=page.name,
-            )
 
     # --- deciding
 
@@ -206,7 +180,7 @@ class Runbooks:
                 raise Conflict(
                     f"{step or name} needs no approval", hint=f"opsbook runs show {name}", where=name
                 )
-            self._refuse_unless_other(run, who, block.approve)
+            refuse_unless_other(self._site.book(), run, who, block.approve)
             wanted = binding(run, page, block)
             if bound and bound != wanted:
                 raise Conflict(
@@ -334,23 +308,6 @@ class Runbooks:
         """Where it works: whoever decides about it needs the right in each of them."""
         return environments_of(self.records.page(run), run.params)
 
-    def _refuse_unless_other(self, run: Run, who: Identity, named: str | None) -> None:
-        if not who.authenticated:
-            raise NotAllowed(
-                "to approve it must be known who you are: the local operator could be anybody, also who asked",
-                hint="use a token of your own: opsbook tokens create",
-                where=run.id,
-            )
-        if run.requested_by in {who.actor, who.name}:
-            raise NotAllowed(
-                f"{who.name} started {run.id}: somebody else approves it",
-                hint=f"opsbook runs cancel {run.id} ends it and undoes what it began",
-                where=run.id,
-            )
-        book = self._site.book()
-        if named is not None and named in book.contacts and who.name not in book.people(named):
-            raise NotAllowed(f"{who.name} is not {named}, who approves this step", where=run.id)
-
     def _stuck(self, name: str) -> str:
         """The step that a retry or a skip without a name means."""
         run = self.records.run(name)
@@ -407,7 +364,7 @@ class Runbooks:
             evidence_key(run.page): evidence.to_json(),
         }
         self._site.journal.append_all([], put=put)
-        self._site.durable.start(WORKFLOW, _work_id(again))
+        self._site.durable.start(WORKFLOW, again.work_id)
         return again
 
     def _settled(self, run: Run, page: Runbook, step: str, state: Any, actor: str, note: str) -> Run:
@@ -440,19 +397,3 @@ class Runbooks:
         )
         self._workflow.told(run.id)
         return run
-
-
-def _refuse_unless_approvable(book: Book, page: Runbook, actor: str) -> None:
-    """Rather than wait, half done, for a yes that nobody can give."""
-    for block in page.steps:
-        if block.approve in book.contacts and book.people(str(block.approve)) <= {actor}:
-            raise NotAllowed(
-                f"{block.id} needs the approval of {block.approve}, and nobody approves a run of their own",
-                hint="have somebody else start it, or name a team in the page: approve=TEAM",
-                where=page.file,
-            )
-
-
-def _work_id(run: Run) -> str:
-    """Of its durable work, which is another one after each end."""
-    return f"{run.id}.{run.reopened}" if run.reopened else run.id
