@@ -117,6 +117,24 @@ def test_the_outcome_takes_the_worst_sentence() -> None:
     ]
 
 
+def test_of_several_pages_the_one_that_can_be_run_as_it_is_comes_first() -> None:
+    """One that a person would have to tell what the alert does not say comes after it, whatever it is called."""
+    said = "---\ntitle: {0}\nalerts: [ProbeDown]\nparams: {1}\n---\n```bash run id=a risk=read\ntrue\n```\n"
+    written = {
+        "a-name": "{name: {type: string}}",
+        "b-region": "{from: {type: string}, service: {type: service}}",
+        "c-down": "{service: {type: service}, environment: {type: environment}}",
+        "d-down": "{instance: {type: string}}",
+    }
+    files = {f"runbooks/{name}.md": said.format(name, params) for name, params in written.items()}
+    book = load(TextFiles.of({**FILES, **files}))
+    there = {"alertname": "ProbeDown", "service": "web", "environment": "production"}
+    order = [page.name for page in pages(book, "production", "web", [Alert(there)], (), ())]
+    assert ["c-down", "a-name", "b-region", "d-down"] == order[:4]
+    elsewhere = Alert({"alertname": "ProbeDown", "instance": "https://pay.example.com"})
+    assert "d-down" == pages(book, "", "", [elsewhere], (), ())[0].name
+
+
 def test_the_page_is_the_one_that_the_alert_names() -> None:
     """By its annotation or by the page's own list; then what suspects are usually about; then troubleshooting/."""
     alert = Alert({"alertname": "HighErrorRate"}, {"runbook": "disk-full"})

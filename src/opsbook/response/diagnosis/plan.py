@@ -121,16 +121,26 @@ def span(seconds: float) -> str:
 
 
 def pages_of(book: Book, alerts: Sequence[Alert]) -> dict[str, Alert]:
-    """The runbooks that alerts name, or that name them, with the first alert of each."""
+    """The runbooks that alerts name, or that name them, with the first alert of each.
+
+    Of several that name an alert those come first that it tells the most: what can be run as it stands.
+    """
     found: dict[str, Alert] = {}
     for alert in alerts:
         named = alert.annotations.get("runbook", "")
         if named in book.runbooks:
             found.setdefault(named, alert)
-        for name, page in book.runbooks.items():
-            if alert.name and alert.name in page.head.alerts:
-                found.setdefault(name, alert)
+        naming = [page for page in book.runbooks.values() if alert.name and alert.name in page.head.alerts]
+        for page in sorted(naming, key=lambda page: (_untold(page, alert), page.name)):
+            found.setdefault(page.name, alert)
     return found
+
+
+def _untold(page: Runbook, alert: Alert) -> int:
+    """How many parameters a person would have to give."""
+    labels = alert.labels
+    told = parameters(page, labels.get("environment", ""), labels.get("service", ""), labels)
+    return len(lacking(page, told))
 
 
 def pages(

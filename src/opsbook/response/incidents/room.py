@@ -39,10 +39,6 @@ _AGAIN = 5.0  # seconds after which somebody who could not be told is told again
 _log = logging.getLogger(__name__)
 
 
-def _same(text: str) -> str:
-    return text
-
-
 def _no_changes(incident: Incident) -> Iterable[Suspect]:
     del incident
     return ()
@@ -67,7 +63,7 @@ class Incidents:
         now: Callable[[], float],
         changes: Callable[[Incident], Iterable[Suspect]] = _no_changes,
         tell: Callable[[Telling], object] | None = None,
-        mask: Callable[[str], str] = _same,
+        mask: Callable[[str], str] = str,
     ) -> None:
         self._book = book
         self._journal = journal

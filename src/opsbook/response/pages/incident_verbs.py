@@ -185,7 +185,10 @@ VERBS: dict[str, Verb] = {
     "severity": Verb(
         title="How severe is {id}?",
         submit="Change it",
-        effect=lambda source, incident: (f"it is {incident.severity} now",),
+        effect=lambda source, incident: (
+            f"it is {incident.severity} now",
+            "when it is worse, those are paged whom the policy names for that",
+        ),
         way_back="change it back",
         command="opsbook incidents severity SEV1 --incident {id}",
         do=lambda source, incident, filled, actor: source.incidents.set_severity(
