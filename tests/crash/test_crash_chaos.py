@@ -119,7 +119,7 @@ def test_new_instances_killed_again_and_again(house: House) -> None:
     settled(house, "1.0")
 
 
-@pytest.mark.parametrize("seed", range(4) if ALL else range(2))
+@pytest.mark.parametrize("seed", range(4) if ALL else (1,))
 def test_opsbook_killed_at_random_moments(house: House, seed: int) -> None:
     """Killed at any moment of its start or its work, again and again, while versions are deployed under load."""
     dice = random.Random(seed)

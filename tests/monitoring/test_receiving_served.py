@@ -354,18 +354,26 @@ def test_too_much_at_once_is_told_to_come_again(served: House) -> None:
 
     host, _, port = served.url.removeprefix("http://").partition(":")
     slow = []
+
+    def begin_slowly() -> None:
+        connection = socket.create_connection((host, int(port)), timeout=10)
+        connection.sendall(
+            b"POST /v1/logs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+        )
+        slow.append(connection)
+
     try:
         for _ in range(4):
-            connection = socket.create_connection((host, int(port)), timeout=10)
-            connection.sendall(
-                b"POST /v1/logs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
-            )
-            slow.append(connection)
+            begin_slowly()
         answers: list[Any] = []
 
         def busy() -> bool:
             answers.append(served.client.post("/v1/logs", json={}))
-            return bool(answers[-1].status_code == 429)
+            if answers[-1].status_code == 429:
+                return True
+            if len(slow) < 16:
+                begin_slowly()  # one of them may have come while our own question had the last place, and was sent away
+            return False
 
         until(busy)
         assert ("1", 8) == (answers[-1].headers["retry-after"], json.loads(answers[-1].content)["code"])

@@ -359,7 +359,7 @@ LABELS = st.text(max_size=700) | st.sampled_from(["production", "web", "a/b/c", 
         max_size=5,
     )
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_alerts_say_they_are_taken(
     house: House, heard: list[tuple[bool, str, str, str, dict[str, str]]]
 ) -> None:
