@@ -24,6 +24,15 @@ NOW = 1_763_700_000.0
     [
         ('opsbook:error_rate{a="b"} > 0.05', 'opsbook:error_rate{a="b"}', ">", 0.05, "ratio"),
         ("(a / b > 0.5) and (c > 10)", "a / b", ">", 0.5, "ratio"),
+        ('rate(a{p="/x"}[5m]) > 0.5', 'rate(a{p="/x"}[5m])', ">", 0.5, "1/s"),
+        (
+            "sum(rate(a[1m])) / sum(rate(b[1m])) > 0.05",
+            "sum(rate(a[1m])) / sum(rate(b[1m]))",
+            ">",
+            0.05,
+            "ratio",
+        ),
+        ("rate(a[1m]) / 60 > 0.5", "rate(a[1m]) / 60", ">", 0.5, "1/s"),
         ("0.9 < x", "x", ">", 0.9, "count"),
         ("x > 5 * 60 unless on (a) y", "x", ">", 300.0, "count"),
         ("opsbook:response_time_p95 >= 500 / 1000", "opsbook:response_time_p95", ">=", 0.5, "seconds"),

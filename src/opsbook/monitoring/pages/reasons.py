@@ -59,10 +59,16 @@ def reason_of(expression: str) -> Reason:
             number = _number(other)
             if number is not None and _number(side) is None and _parses(side):
                 unit = unit_of(side)
-                if unit == "count" and "/" in side and 0 < abs(number) <= 1:
+                if unit in {"count", "1/s"} and _divides(side) and 0 < abs(number) <= 1:
                     unit = "ratio"
                 return Reason(side, turned, number, unit)
     return Reason(expression, unit=unit_of(expression))
+
+
+def _divides(text: str) -> bool:
+    """Whether it is one figure divided by another, as a share is."""
+    root: Node = parse(text).root
+    return isinstance(root, Binary) and root.operator == "/" and _constant(root.right) is None
 
 
 def unit_of(expression: str) -> Unit:

@@ -36,6 +36,7 @@ READ = 2  # attachments whose text is on the page
 RUNS = 8
 UPDATES = 5
 TYPES = {"text": "text/plain; charset=utf-8", "json": "application/json", "svg": "image/svg+xml"}
+_BESIDE = 300.0  # seconds that are drawn before and after an incident that is over
 _SPANS = ((2700, "1h"), (5 * 3600, "6h"), (20 * 3600, "24h"))
 QUIET = {
     "X-Content-Type-Options": "nosniff",
@@ -139,12 +140,18 @@ def _room(source: Source, identity: Identity, name: str, *, whole: bool) -> dict
 
 
 def _chart(source: Source, incident: Incident) -> dict[str, Any] | None:
-    """What the first alert's condition compares."""
+    """What the first alert's condition compares: lately, or, of one that is over, around its own time."""
     first = next(iter(incident.alerts), None)
     if first is None or not source.charts:
         return None
-    elapsed = source.now() - incident.started_at
+    now, start, end = source.now(), incident.started_at, incident.resolved_at
+    around = None
+    if not incident.open and end is not None and end >= start:
+        beside = max(_BESIDE, (end - start) / 2)
+        around = (round(start - beside), round(min(now, end + beside)))
+    elapsed = now - start
     return {
+        "around": around,
         "href": f"/alerts/{quote(first.fingerprint)}",
         "name": first.labels.get("alertname", "alert"),
         "range": next((span for limit, span in _SPANS if elapsed < limit), "7d"),

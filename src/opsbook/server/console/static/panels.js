@@ -11,7 +11,10 @@
   /* --- what is shown */
   const asked = () => {
     const found = new URLSearchParams(location.search);
-    if (!found.has("range") && !found.has("from")) found.set("range", board.dataset.range || "1h");
+    if (!found.has("range") && !found.has("from")) {
+      if (board.dataset.from) found.set("from", board.dataset.from), found.set("to", board.dataset.to);
+      else found.set("range", board.dataset.range || "1h");
+    }
     found.delete("view");
     return found;
   };
