@@ -58,13 +58,8 @@ CHOSEN = {
         "pending:entered", "starting:start-one", "shifting:reroute-applied", "shifting:reroute-confirmed",
         "promoting:promote-after", "draining:reroute-applied", "draining:stop-forgotten", "draining:finish-written",
     ),
-    "roll": (
-        "starting:start-journaled", "shifting:reroute-journaled",
-        "shifting:reroute-applied", "shifting:stop-forgotten", "promoting:promote-after",
-    ),
-    "recreate": (
-        "starting:reroute-journaled", "starting:stop-forgotten", "shifting:reroute-applied", "draining:finish-written",
-    ),
+    "roll": ("starting:start-journaled", "shifting:reroute-applied", "promoting:promote-after"),
+    "recreate": ("starting:reroute-journaled", "starting:stop-forgotten", "shifting:reroute-applied"),
     # A canary passes the same places at each of its steps: #2 is the second.
     "canary": (
         "analysing:entered", "shifting:reroute-applied#2",

@@ -46,6 +46,7 @@ APP = textwrap.dedent(
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # an answer in one piece: who dies between its head and its body leaves what nobody can mend
 
         def do_GET(self):
             ill = behaviour == "never-healthy" and self.path == "/healthz"
@@ -272,7 +273,7 @@ class Customers:
                     self.failures.append(f"{answer.status} {body}")
                 elif not self.versions or self.versions[-1] != body:
                     self.versions.append(body)
-            except OSError as error:
+            except (OSError, http.client.HTTPException) as error:
                 self.failures.append(repr(error))
                 connection.close()
             time.sleep(0.005)
