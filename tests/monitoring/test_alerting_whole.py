@@ -54,16 +54,21 @@ class Backing:
 def opsbook(folder: Path) -> Iterator[None]:
     """`opsbook up`, until the end of the block."""
     kept = {name: text for name, text in os.environ.items() if not name.startswith(("OPSBOOK_", "DBOS"))}
+    environ = kept | {"OPSBOOK_STATE": str(folder / "state"), "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "opsbook", "--book", str(folder / "ops")]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "opsbook", "--book", str(folder / "ops"), "up", "--port", "0"],
-            env=kept | {"OPSBOOK_STATE": str(folder / "state"), "NO_COLOR": "1"}, cwd="/",
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            [*command, "up", "--port", "0"], env=environ, cwd="/", stdin=subprocess.DEVNULL,
+            stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     try:
         yield
         assert process.poll() is None, (folder / "log").read_text()
     finally:
+        # The proxy would outlive it, as it is meant to.
+        subprocess.run(
+            [*command, "down", "--services"], env=environ, cwd="/", check=False, capture_output=True, timeout=60
+        )  # fmt: skip
         process.send_signal(signal.SIGTERM)
         try:
             process.wait(30)
