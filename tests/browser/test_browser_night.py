@@ -176,7 +176,7 @@ def test_what_was_typed_outlives_the_session(
     page.fill("#note-text", "half an hour of words")
     for session in stand.security.sessions.listed():
         stand.security.sessions.close(session.id, "ana")
-    page.evaluate("void refresh()") if noticed else page.click("text=Add the note")
+    page.evaluate("() => { setTimeout(refresh, 100); }") if noticed else page.click("text=Add the note")
     page.locator(".signin input[name=given]").wait_for(timeout=PATIENCE)
     page.fill("input[name=given]", stand.token("ana"))
     page.click(".signin button")
