@@ -219,7 +219,7 @@ class Workshop:
     def rollback(self, to: str | None = None, service: str = "web") -> dict[str, Any]:
         return self.ended(self.room.requests.rollback(service, "local", to, "ana").deployments[0])
 
-    def ended(self, name: str, seconds: float = 40.0) -> dict[str, Any]:
+    def ended(self, name: str, seconds: float = 90.0) -> dict[str, Any]:
         until(lambda: self.room.view(name)["outcome"], seconds, f"{name} to end")
         return self.room.view(name)
 
